@@ -1,0 +1,141 @@
+"""What encoders hand on to everything else.
+
+Four small records and no behaviour beyond shape checks. Objectives take
+`PairEmbeddings`; tasks and figures take `ImageEmbeddings` and
+`TextEmbeddings`; text encoders take a `TokenBatch`, which holds no padding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class TokenBatch(NamedTuple):
+    """Captions as token ids, one after the other, without padding.
+
+    A named tuple, so that mmengine's preprocessor and torch's pinning move
+    its tensors as they move any other.
+
+    Attributes:
+        ids: (N,) int64 token ids of all captions in a row, N = sum of
+            lengths.
+        lengths: (B,) int64 number of tokens of each caption, begin/end marks
+            included.
+        real: (N,) bool, False on begin/end marks, or None where the
+            tokenizer has none.
+    """
+
+    ids: Tensor
+    lengths: Tensor
+    real: Tensor | None = None
+
+    @classmethod
+    def from_lists(
+        cls,
+        captions: list[list[int]],
+        real: list[list[bool]] | None = None,
+    ) -> TokenBatch:
+        """Packs lists of token ids.
+
+        Args:
+            captions: Token ids of each caption; none may be empty.
+            real: For each caption, which tokens are not begin/end marks.
+
+        Raises:
+            ValueError: A caption has no token, so that it has no text
+                embedding; drop it before it gets here.
+        """
+        if not all(captions):
+            raise ValueError(
+                'a caption without a token cannot be encoded: '
+                f'caption {[bool(c) for c in captions].index(False)} is empty'
+            )
+        flat = [token for caption in captions for token in caption]
+        lengths = [len(caption) for caption in captions]
+        marks = None
+        if real is not None:
+            marks = torch.tensor([flag for row in real for flag in row])
+        return cls(torch.tensor(flat), torch.tensor(lengths), marks)
+
+    @property
+    def mask(self) -> Tensor:
+        """(B, L) bool, True on every token of the padded layout."""
+        longest = int(self.lengths.max())
+        places = torch.arange(longest, device=self.lengths.device)
+        return places < self.lengths[:, None]
+
+    def pad(self, packed: Tensor) -> Tensor:
+        """Lays (N, ...) values of the tokens out as (B, L, ...), zero padded.
+
+        Args:
+            packed: One row a token, in the order of `ids`.
+        """
+        mask = self.mask
+        padded = packed.new_zeros(*mask.shape, *packed.shape[1:])
+        rows = mask.flatten().nonzero().squeeze(1)
+        return padded.flatten(0, 1).index_copy(0, rows, packed).view_as(padded)
+
+
+@dataclass(frozen=True)
+class PairEmbeddings:
+    """Everything an objective may look at, for B image-text pairs.
+
+    Nothing is normalised. P patches, L tokens (padded to the longest caption
+    of the batch), D the shared width.
+
+    Attributes:
+        patches: (B, P, D) patch embeddings v_{i,p}.
+        image: (B, D) global image embeddings v_i.
+        tokens: (B, L, D) token embeddings t_{i,l}.
+        text: (B, D) global text embeddings t_i.
+        token_mask: (B, L) bool, True on real tokens; padding and begin/end
+            marks are not real tokens.
+        logit_scale: scalar, 1 / temperature.
+        patch_mask: (B, L, P) bool, the patches that a token may look at, or
+            None for all of them.
+    """
+
+    patches: Tensor
+    image: Tensor
+    tokens: Tensor
+    text: Tensor
+    token_mask: Tensor
+    logit_scale: Tensor
+    patch_mask: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class ImageEmbeddings:
+    """What `encode_image` returns; nothing is normalised.
+
+    Attributes:
+        patches: (B, P, D) patches as the local loss sees them.
+        dense: (B, P, D) patches through h_v then g_v, in the space of the
+            global text embedding (appendix D.7).
+        image: (B, D) global image embeddings.
+        grid: Rows and columns that the P patches stand in.
+    """
+
+    patches: Tensor
+    dense: Tensor
+    image: Tensor
+    grid: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class TextEmbeddings:
+    """What `encode_text` returns; nothing is normalised.
+
+    Attributes:
+        tokens: (B, L, D) token embeddings.
+        text: (B, D) global text embeddings.
+        token_mask: (B, L) bool, True on real tokens.
+    """
+
+    tokens: Tensor
+    text: Tensor
+    token_mask: Tensor
