@@ -1,0 +1,1 @@
+"""Captioned pictures: where they come from and how they are batched."""

@@ -1,0 +1,1 @@
+"""How a run goes: loops, checkpoints, mixed precision, its log."""

@@ -1,0 +1,1 @@
+"""Zero-shot tasks, run on anything that encodes images and text."""

@@ -1,0 +1,1 @@
+"""Encoders, alignment, losses and objectives, and the pretrainer."""

@@ -1,0 +1,1 @@
+"""Figures: alignment heat maps, and pages that compare models."""
