@@ -1,0 +1,36 @@
+"""What the pinned stack needs in order to run without compiled ops.
+
+Each stand-in waits in Python's import system until the library that it
+mends is imported, so that importing this costs nothing, and stands aside
+where the real thing exists.
+"""
+
+from __future__ import annotations
+
+from sparc_vlm.compat import mmcv_ops, torchvision_ops, transformers_names
+
+__all__ = ['install', 'status']
+
+
+def install() -> None:
+    """Puts every stand-in in place; a second call changes nothing."""
+    mmcv_ops.install()
+    torchvision_ops.install()
+    transformers_names.install()
+
+
+def status() -> dict[str, str]:
+    """Says what is native and what is stood in, for bug reports.
+
+    Imports the three libraries in order to find out.
+
+    Returns:
+        For 'mmcv', 'torchvision' and 'transformers': 'native',
+        'stand-in: ' and what it covers, or 'absent'.
+    """
+    install()
+    return {
+        'mmcv': mmcv_ops.status(),
+        'torchvision': torchvision_ops.status(),
+        'transformers': transformers_names.status(),
+    }
