@@ -1,1 +1,13 @@
 """Zero-shot tasks, run on anything that encodes images and text."""
+
+from sparc_vlm.evaluation.task import Task, TaskResult, progress_bar
+from sparc_vlm.evaluation.tasks import Pointing, Retrieval, Segmentation
+
+__all__ = [
+    'Pointing',
+    'Retrieval',
+    'Segmentation',
+    'Task',
+    'TaskResult',
+    'progress_bar',
+]

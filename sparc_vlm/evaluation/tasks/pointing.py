@@ -1,0 +1,212 @@
+"""The pointing game: is a word's strongest patch on the thing it names?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from sparc_vlm.evaluation.encoding import image_chunks, on_cpu, whole_picture
+from sparc_vlm.evaluation.overlap import given_classes
+from sparc_vlm.evaluation.task import Progress, Task, TaskResult
+from sparc_vlm.evaluation.words import (
+    FUNCTION_WORDS,
+    Alignment,
+    encode_words,
+    plain,
+)
+from sparc_vlm.registry import TASKS
+
+
+def named_objects(words: list[str], names: list[str]) -> dict[int, list[str]]:
+    """Which words of a caption stand for which of the picture's objects.
+
+    A word stands for an object when it is the last word of the object's
+    name, singular or plural: 'circle' and 'circles' for 'red circle'. Where
+    several names end alike, the words before it decide, back to the next
+    function word: in 'a small red circle' the name with most of its words
+    among 'small red'. A tie names them all.
+
+    Args:
+        words: The words of the caption.
+        names: The names of the picture's objects.
+
+    Returns:
+        For the place of each word that names something, the names meant.
+    """
+    words = [plain(word) for word in words]
+    found = {}
+    for place, word in enumerate(words):
+        meant = [name for name in names if _ends_with(name, word)]
+        if not meant:
+            continue
+        before: set[str] = set()
+        for earlier in reversed(words[:place]):
+            if earlier in FUNCTION_WORDS:
+                break
+            before.add(earlier)
+        matches = [
+            len(before & set(name.lower().split()[:-1])) for name in meant
+        ]
+        found[place] = [
+            name
+            for name, match in zip(meant, matches, strict=True)
+            if match == max(matches)
+        ]
+    return found
+
+
+def _ends_with(name: str, word: str) -> bool:
+    """Whether the name's last word is this one, singular or plural."""
+    head = name.lower().split()[-1]
+    return word in (head, f'{head}s', f'{head}es')
+
+
+def hit(weights: Tensor, on_object: np.ndarray) -> float:
+    """Share of the strongest patches, several where they tie, on an object.
+
+    Args:
+        weights: (P,) weights of the patches.
+        on_object: (P,) bool, whether each patch's centre lies on it.
+    """
+    return float(on_object[(weights == weights.max()).numpy()].mean())
+
+
+def at_centres(mask: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """(rows * columns,) values of an (H, W) map at the patches' centres."""
+    at = [
+        ((np.arange(patches) + 0.5) * pixels / patches).astype(int)
+        for patches, pixels in zip(grid, mask.shape, strict=True)
+    ]
+    return mask[np.ix_(*at)].reshape(-1)
+
+
+@TASKS.register_module()
+class Pointing(Task):
+    """Pointing accuracy of the words that name objects, in percent.
+
+    For each such word of each caption (see `named_objects`), a hit is when
+    the centre of its strongest patch lies on the mask of the object.
+    'pointing' takes the patches of the local loss, 'pointing_dense' those in
+    the space of the global text embedding, which is where a model trained on
+    the global loss alone has learned anything; the means are over words.
+
+    Objects that cover no patch's centre are not asked for.
+
+    A sample is a picture: its `key`, `words` (how many were asked),
+    'pointing', 'pointing_dense' and their `chance`, in percent.
+
+    Args:
+        dataset: A source of pictures with segments, or the config of one.
+        alignment: Weights of the patches for each token, such as
+            `sparc_vlm.models.alignment.sparse_alignment`; handed in, since
+            tasks know no model.
+        name: The first part of the task's keys in a log.
+        batch_size: Pictures, or captions, encoded at a time.
+        max_images: Measures on at most so many pictures.
+        captions_per_image: Takes the first so many captions of a picture.
+
+    Raises:
+        ValueError: The source has no segments.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        alignment: Alignment,
+        name: str = 'pointing',
+        batch_size: int = 64,
+        max_images: int | None = None,
+        captions_per_image: int | None = 5,
+    ) -> None:
+        super().__init__(dataset, name, batch_size, max_images)
+        self.need_segments()
+        self.alignment = alignment
+        self.captions_per_image = captions_per_image
+
+    def run(self, model: Any, progress: Progress | None = None) -> TaskResult:
+        """Measures a model; see `Task.run`.
+
+        Raises:
+            ValueError: No picture can be read, or no caption names an
+                object.
+        """
+        samples = []
+        broken: dict[int, str] = {}
+        silent = 0
+        for indices, pictures in image_chunks(
+            self.source,
+            self.indices,
+            self.batch_size,
+            broken,
+            progress,
+            self.name,
+        ):
+            whole = [whole_picture(model, picture) for picture in pictures]
+            embeddings = model.encode_image(whole)
+            kinds = {
+                'pointing': on_cpu(embeddings.patches),
+                'pointing_dense': on_cpu(embeddings.dense),
+            }
+            for place, index in enumerate(indices):
+                own = {kind: rows[place] for kind, rows in kinds.items()}
+                sample = self._score(model, index, own, embeddings.grid)
+                if sample['words']:
+                    samples.append(sample)
+                else:
+                    silent += 1
+        if not samples:
+            raise ValueError(f'{self.name}: no caption names an object')
+        skipped = {
+            'broken pictures': len(broken),
+            'pictures whose captions name no object': silent,
+        }
+        total = sum(sample['words'] for sample in samples)
+        means = {
+            key: sum(s[key] * s['words'] for s in samples) / total
+            for key in ('pointing', 'pointing_dense', 'chance')
+        }
+        chance = means.pop('chance')
+        return TaskResult(
+            self.name,
+            means,
+            samples,
+            dict.fromkeys(means, chance),
+            self.report_skipped(skipped, broken),
+        )
+
+    def _score(
+        self,
+        model: Any,
+        index: int,
+        kinds: dict[str, Tensor],
+        grid: tuple[int, int],
+    ) -> dict[str, Any]:
+        """One picture's sample."""
+        labels, names = self.source.segments(index)
+        classes, truth = given_classes(np.asarray(labels), list(names))
+        own = self.source.captions(index)[: self.captions_per_image]
+        captions = [caption for caption in own if caption.strip()]
+        centres = at_centres(truth, grid)
+        scores: dict[str, list[float]] = {'chance': []}
+        for caption in encode_words(model, captions, self.batch_size):
+            meant = named_objects(caption.words, classes)
+            targets = {
+                word: np.isin(centres, [classes.index(n) for n in objects])
+                for word, objects in meant.items()
+            }
+            # The rest is smaller than a patch: no patch could hit it.
+            targets = {word: t for word, t in targets.items() if t.any()}
+            scores['chance'] += [float(t.mean()) for t in targets.values()]
+            for kind, patches in kinds.items():
+                weights = caption.align(patches, self.alignment)
+                hits = scores.setdefault(kind, [])
+                hits += [hit(weights[w], t) for w, t in targets.items()]
+        count = len(scores['chance'])
+        means = {
+            kind: 100 * float(np.mean(values))
+            for kind, values in scores.items()
+            if count
+        }
+        return {'key': self.source.key(index), 'words': count, **means}
