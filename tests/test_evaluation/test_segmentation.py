@@ -1,0 +1,203 @@
+import numpy as np
+import pytest
+import torch
+
+from sparc_vlm.evaluation import Segmentation
+from sparc_vlm.evaluation.overlap import (
+    BACKGROUND,
+    VOID,
+    Overlap,
+    given_classes,
+)
+from sparc_vlm.evaluation.tasks.segmentation import enlarge, label_patches
+from tests.test_evaluation.colour_world import (
+    Board,
+    Boards,
+    ColourModel,
+    some_boards,
+)
+
+
+def test_given_classes_merges_repeats_and_drops_the_unseen():
+    labels = np.array([[0, 1, 3], [4, 4, -1]])
+    classes, truth = given_classes(labels, ['cup', 'hat', 'dog', 'cup'])
+    assert classes == ['cup', 'dog']
+    assert truth.tolist() == [[BACKGROUND, 0, 1], [0, 0, VOID]]
+
+
+def test_given_classes_of_unsigned_labels():
+    labels = np.array([[0, 2]], np.uint8)
+    assert given_classes(labels, ['a', 'b'])[1].tolist() == [[BACKGROUND, 0]]
+
+
+def test_label_without_a_name_is_refused():
+    with pytest.raises(ValueError, match='label 3 has no name'):
+        given_classes(np.array([[3]]), ['a', 'b'])
+
+
+def test_overlap_by_hand():
+    truth = np.array([[0, 0, 1], [BACKGROUND, BACKGROUND, VOID]])
+    predicted = np.array([[0, 1, 1], [1, 0, 0]])
+    full = Overlap(count_background=True)
+    # Class a: 1 right, 2 true, 2 predicted; b: 1 right, 1 true, 3 predicted.
+    assert full.add(predicted, truth, ['a', 'b']) == pytest.approx(
+        {'a': 1 / 3, 'b': 1 / 3}
+    )
+    foreground = Overlap(count_background=False)
+    assert foreground.add(predicted, truth, ['a', 'b']) == pytest.approx(
+        {'a': 1 / 2, 'b': 1 / 2}
+    )
+    # A second picture shows b alone, and right; classes add up pixels.
+    only_b = np.array([[0, 0]])
+    foreground.add(only_b, only_b, ['b'])
+    assert foreground.class_mean == pytest.approx(100 * (1 / 2 + 3 / 4) / 2)
+    assert foreground.picture_mean == pytest.approx(100 * (1 / 2 + 1) / 2)
+
+
+def slow_iou(predicted, truth, count_background):
+    """Pixel by pixel, as sets."""
+    ious = []
+    for number in sorted(set(truth[truth >= 0].tolist())):
+        counted = (truth >= (BACKGROUND if count_background else 0)).nonzero()
+        places = set(zip(*counted, strict=True))
+        is_true = {p for p in places if truth[p] == number}
+        is_said = {p for p in places if predicted[p] == number}
+        ious.append(len(is_true & is_said) / len(is_true | is_said))
+    return ious
+
+
+@pytest.mark.parametrize('count_background', [True, False])
+def test_overlap_agrees_with_sets(count_background):
+    random = np.random.default_rng(0)
+    for _ in range(20):
+        truth = random.integers(-2, 3, size=(5, 7))
+        truth[0, :3] = range(3)
+        predicted = random.integers(0, 3, size=(5, 7))
+        overlap = Overlap(count_background)
+        found = overlap.add(predicted, truth, ['a', 'b', 'c'])
+        assert list(found.values()) == pytest.approx(
+            slow_iou(predicted, truth, count_background)
+        )
+
+
+def test_enlarge_takes_the_patch_under_the_pixel():
+    labels = np.array([[0, 1, 2]])
+    assert enlarge(labels, (2, 6)).tolist() == [[0, 0, 1, 1, 2, 2]] * 2
+    assert enlarge(labels, (1, 5)).tolist() == [[0, 0, 1, 2, 2]]
+
+
+def test_nearest_is_by_cosine_not_by_length():
+    patches = torch.tensor([[1.0, 0.0], [0.4, 0.5]])
+    texts = torch.tensor([[100.0, 0.0], [0.0, 0.01]])
+    labels = label_patches(patches, texts, (1, 2), (1, 2))
+    assert labels.tolist() == [[0, 1]]
+
+
+def test_bilinear_moves_the_border():
+    # The first patch is sure, the second barely decided: the margins 1 and
+    # -0.09 meet at 0.917 of the way between the patches' centres, 2 and 6.
+    patches = torch.tensor([[1.0, 0.0], [0.66, 0.75]])
+    texts = torch.eye(2)
+    nearest = label_patches(patches, texts, (1, 2), (1, 8), 'nearest')
+    assert nearest.tolist() == [[0, 0, 0, 0, 1, 1, 1, 1]]
+    smooth = label_patches(patches, texts, (1, 2), (1, 8), 'bilinear')
+    assert smooth.tolist() == [[0, 0, 0, 0, 0, 0, 1, 1]]
+
+
+def test_a_model_that_knows_everything():
+    """Every cell coloured, so that no background pixel counts against it."""
+    full = [['ruby', 'sea'], ['sea', 'sun']]
+    result = Segmentation(Boards([Board(full, []), Board(full, [])])).run(
+        ColourModel((2, 2))
+    )
+    assert all(value == 100 for value in result.metrics.values())
+    assert len(result.metrics) == 8
+    assert set(result.chance) == set(result.metrics)
+    assert 0 < result.chance['miou'] < 60
+
+
+def test_dense_and_patches_are_told_apart():
+    full = [['ruby', 'leaf'], ['sea', 'sun']]
+    result = Segmentation(Boards([Board(full, [])])).run(
+        ColourModel((2, 2), dense_shift=1)
+    )
+    assert result.metrics['miou_patches'] == 100
+    assert result.metrics['miou'] == 0
+    assert result.samples[0]['classes']['sun'] == {
+        'miou': 0,
+        'miou_patches': 100,
+    }
+
+
+def test_background_counts_against_miou_but_not_against_fg():
+    """Grey patches tie, and go to the first class."""
+    source = Boards([Board([['ruby', ''], ['sea', '']], [])])
+    result = Segmentation(source).run(ColourModel((2, 2)))
+    assert result.metrics['miou_fg'] == 100
+    assert result.metrics['miou'] == pytest.approx(100 * (1 / 3 + 1) / 2)
+
+
+def test_class_mean_and_picture_mean_differ():
+    """Ruby is always right alone, and once half wrong beside sea."""
+    source = Boards(
+        [Board([['ruby', 'ruby']], []), Board([['sea', 'ruby']], [])]
+    )
+    model = ColourModel((1, 2), dense_shift=2)
+    result = Segmentation(source).run(model)
+    # Shifted by two, ruby looks like sea and the other way round.
+    assert result.metrics['miou_image'] == pytest.approx((100 + 0) / 2)
+    # Ruby: 2 of 2 + 0 of 2 pixels of one cell; sea: none.
+    assert result.metrics['miou'] == pytest.approx(100 * (2 / 4 + 0) / 2)
+
+
+def test_chance_is_what_a_random_labelling_scores():
+    """Two classes, half each: IoU 1/3 in the limit, 1/2 right."""
+    half = [['ruby'] * 8 + ['sea'] * 8] * 16
+    source = Boards([Board(half, []) for _ in range(20)], cell=1)
+    result = Segmentation(source, chance_draws=10).run(ColourModel((16, 16)))
+    assert result.chance['miou'] == pytest.approx(100 / 3, abs=1)
+    again = Segmentation(source, chance_draws=10).run(ColourModel((16, 16)))
+    assert again.chance == result.chance
+
+
+def test_broken_and_empty_pictures_are_counted():
+    source = some_boards(5)
+    source.boards[0].broken = True
+    source.boards[3].cells = [[''] * 4] * 4
+    result = Segmentation(source, batch_size=2).run(ColourModel())
+    assert [s['key'] for s in result.samples] == [
+        'board-1',
+        'board-2',
+        'board-4',
+    ]
+    assert result.skipped == {
+        'broken pictures': 1,
+        'pictures without a foreground': 1,
+    }
+
+
+def test_class_names_are_encoded_once_with_the_prompt():
+    asked = []
+
+    class Listening(ColourModel):
+        def encode_text(self, texts):
+            asked.extend(texts)
+            return super().encode_text(texts)
+
+    task = Segmentation(some_boards(8), batch_size=2, prompt='photo of {} .')
+    task.run(Listening())
+    assert sorted(asked) == sorted(
+        f'photo of {noun} .' for noun in ('ruby', 'leaf', 'sea', 'sun')
+    )
+
+
+def test_bad_arguments_are_refused():
+    with pytest.raises(ValueError, match='list has no segments'):
+        Segmentation([1, 2])
+    with pytest.raises(ValueError, match="needs a '{}'"):
+        Segmentation(some_boards(1), prompt='a photo')
+    with pytest.raises(ValueError, match="not 'cubic'"):
+        Segmentation(some_boards(1), upsample='cubic')
+    source = Boards([Board([['']], [])])
+    with pytest.raises(ValueError, match='no picture has a foreground'):
+        Segmentation(source).run(ColourModel((1, 1)))
