@@ -67,6 +67,8 @@ def hit_probability(places: Tensor, right: Tensor, wrong: Tensor) -> Tensor:
     return 1 - torch.where(places > wrong, 0.0, missed)
 
 
+# Tasks run under autocast while training; bf16 scores would tie at random.
+@torch.autocast('cpu', enabled=False)
 def rank_both_ways(
     images: Tensor, texts: Tensor, owners: Tensor, block: int = 1024
 ) -> tuple[Ranks, Ranks]:

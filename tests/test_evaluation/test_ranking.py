@@ -115,3 +115,13 @@ def test_nan_is_not_rank_one():
     i2t, t2i = rank_both_ways(nan, torch.randn(40, 4), owners)
     assert i2t.recall(1).mean() == pytest.approx(5 / 40)
     assert t2i.recall(1).mean() == pytest.approx(1 / 8)
+
+
+def test_autocast_changes_nothing():
+    random = torch.Generator().manual_seed(0)
+    images = torch.randn(40, 8, generator=random)
+    texts = torch.randn(40, 8, generator=random)
+    plain = rank_both_ways(images, texts, torch.arange(40))
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        cast = rank_both_ways(images, texts, torch.arange(40))
+    assert [as_rows(r) for r in cast] == [as_rows(r) for r in plain]

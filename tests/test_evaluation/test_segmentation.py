@@ -93,6 +93,13 @@ def test_nearest_is_by_cosine_not_by_length():
     assert labels.tolist() == [[0, 1]]
 
 
+def test_autocast_changes_nothing():
+    patches = torch.tensor([[1.0, 1.001], [1.001, 1.0]])
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        labels = label_patches(patches, torch.eye(2), (1, 2), (1, 2))
+    assert labels.tolist() == [[1, 0]]
+
+
 def test_bilinear_moves_the_border():
     # The first patch is sure, the second barely decided: the margins 1 and
     # -0.09 meet at 0.917 of the way between the patches' centres, 2 and 6.

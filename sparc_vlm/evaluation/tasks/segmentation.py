@@ -22,6 +22,7 @@ from sparc_vlm.registry import TASKS
 Upsample = Literal['nearest', 'bilinear']
 
 
+@torch.autocast('cpu', enabled=False)
 def label_patches(
     patches: Tensor,
     texts: Tensor,

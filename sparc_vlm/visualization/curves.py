@@ -1,0 +1,102 @@
+"""Training curves, read from the scalars that a run has written."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+Scalars = dict[str, dict[int, float]]
+"""Value by step, by the name of the scalar."""
+COLOURS = ('#8a8f98', '#d1495b', '#2a7f9e', '#e0a030', '#5b8c5a', '#7a5195')
+
+
+def read_scalars(work_dir: str | Path) -> Scalars:
+    """Everything logged under a work folder, resumed runs joined.
+
+    A step that was logged twice (a run that was resumed) keeps its latest
+    value. A line cut off by a crash is passed over.
+
+    Args:
+        work_dir: Holds `**/vis_data/scalars.json` as mmengine writes them.
+    """
+    scalars: Scalars = defaultdict(dict)
+    # Folders are named by the time of their start.
+    for path in sorted(Path(work_dir).glob('**/vis_data/scalars.json')):
+        for line in path.read_text().splitlines():
+            try:
+                values = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            step = int(values.get('step', values.get('iter', 0)))
+            for name, value in values.items():
+                if isinstance(value, (int, float)):
+                    scalars[name][step] = float(value)
+    return {name: dict(sorted(s.items())) for name, s in scalars.items()}
+
+
+def smooth(values: Sequence[float], window: int) -> np.ndarray:
+    """Running mean over at most `window` values, centred, of equal length."""
+    values = np.asarray(values, float)
+    half = window // 2
+    return np.array(
+        [
+            np.nanmean(values[max(0, i - half) : i + half + 1])
+            for i in range(len(values))
+        ]
+    )
+
+
+def draw_curves(
+    runs: Mapping[str, Scalars],
+    keys: Mapping[str, str],
+    columns: int = 3,
+) -> Figure:
+    """One panel a scalar, one line a run.
+
+    Args:
+        runs: Scalars by the name of the run.
+        keys: Titles by the name of the scalar; a scalar that no run has gets
+            a panel that says so.
+        columns: Panels in a row.
+    """
+    rows = -(-len(keys) // columns)
+    figure = Figure(figsize=(3.4 * columns, 2.6 * rows), layout='constrained')
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for panel in axes.flat[len(keys) :]:
+        panel.set_axis_off()
+    for panel, (key, title) in zip(axes.flat, keys.items(), strict=False):
+        panel.set_title(title, fontsize=10)
+        panel.grid(alpha=0.25)
+        panel.spines[['top', 'right']].set_visible(False)
+        panel.tick_params(labelsize=8)
+        panel.set_xlabel('update', fontsize=8)
+        for number, (name, scalars) in enumerate(runs.items()):
+            if key not in scalars:
+                continue
+            steps, values = zip(*scalars[key].items(), strict=True)
+            colour = COLOURS[number % len(COLOURS)]
+            is_sparse = len(values) < 30
+            if not is_sparse:
+                panel.plot(steps, values, color=colour, alpha=0.2, lw=0.8)
+                values = smooth(values, len(values) // 20)
+            panel.plot(
+                steps,
+                values,
+                color=colour,
+                label=name,
+                lw=1.8,
+                marker='o' if is_sparse else None,
+                markersize=3,
+            )
+        if panel.lines:
+            panel.legend(fontsize=8, frameon=False)
+        else:
+            panel.text(
+                0.5, 0.5, 'not logged', ha='center', transform=panel.transAxes
+            )
+    return figure

@@ -1,0 +1,232 @@
+"""Alignment heat maps: which part of a picture each word looks at.
+
+The weights are those of equations 2 to 4, one map for each word of the
+caption, laid over the picture.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+from torch.nn import functional as F
+
+from sparc_vlm.evaluation.encoding import on_cpu, whole_picture
+from sparc_vlm.evaluation.words import (
+    FUNCTION_WORDS,
+    Alignment,
+    encode_words,
+    plain,
+)
+from sparc_vlm.models.alignment import sparse_alignment
+
+Patches = Literal['patches', 'dense']
+FunctionWords = Literal['draw', 'dim', 'omit']
+PANEL = 1.35
+"""Side of a panel in inches."""
+
+
+@dataclass(frozen=True)
+class WordMaps:
+    """What each word of a caption looks at in a picture.
+
+    Attributes:
+        image: The picture.
+        caption: Its caption.
+        words: The W words that have a token.
+        weights: (W, rows, columns), each adding up to 1.
+    """
+
+    image: Image.Image
+    caption: str
+    words: list[str]
+    weights: np.ndarray
+
+    def overlay(self, word: int) -> np.ndarray:
+        """The picture with one word's map over it.
+
+        Args:
+            word: Which word.
+
+        Returns:
+            (H, W, 3) values from 0 to 1: grey where the word does not look,
+            bright where it looks most. A word that looks everywhere alike is
+            pale all over.
+        """
+        width, height = self.image.size
+        heat = enlarge_map(self.weights[word], (height, width))
+        # Full colour takes three times the even weight, so that a map that
+        # is spread over everything stays pale.
+        even = 1 / self.weights[word].size
+        heat = heat / max(heat.max(), 3 * even)
+        grey = np.asarray(self.image.convert('L'), float)[..., None] / 255
+        # Faded, so that the picture's own contrast never looks like heat.
+        ground = np.repeat(0.35 + 0.5 * grey, 3, 2)
+        colour = colormaps['inferno'](0.15 + 0.8 * heat)[..., :3]
+        cover = 0.9 * heat[..., None] ** 0.75
+        return (1 - cover) * ground + cover * colour
+
+
+def enlarge_map(weights: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A (rows, columns) map at (height, width), bilinear between centres."""
+    maps = torch.as_tensor(weights, dtype=torch.float32)[None, None]
+    maps = F.interpolate(maps, size, mode='bilinear', align_corners=False)
+    return maps[0, 0].numpy()
+
+
+@torch.no_grad()
+def word_maps(
+    model: Any,
+    image: Image.Image,
+    caption: str,
+    patches: Patches = 'patches',
+    alignment: Alignment = sparse_alignment,
+) -> WordMaps:
+    """Where a model looks for each word of a caption.
+
+    Args:
+        model: Has `encode_image`, `encode_text` and `tokenizer`.
+        image: A picture; it is seen whole, stretched to the model's shape.
+        caption: What the words come from; not empty.
+        patches: 'patches' as the local loss sees them, or 'dense', in the
+            space of the global text embedding.
+        alignment: Weights of the patches for each token.
+    """
+    embeddings = model.encode_image([whole_picture(model, image)])
+    seen = on_cpu(getattr(embeddings, patches))[0]
+    words = encode_words(model, [caption], 1)[0]
+    weights = words.align(seen, alignment)
+    shape = (len(words.words), *embeddings.grid)
+    return WordMaps(
+        image, caption, words.words, weights.reshape(shape).numpy()
+    )
+
+
+def draw_word_maps(
+    maps: WordMaps,
+    function_words: FunctionWords = 'dim',
+    columns: int = 8,
+) -> Figure:
+    """A picture, then one panel for each word, wrapped into rows.
+
+    Args:
+        maps: What to draw.
+        function_words: 'draw' shows words such as 'the' and 'of' like any
+            other, 'dim' fades them, 'omit' leaves them out.
+        columns: Panels in a row.
+    """
+    return compare_word_maps({'': maps}, function_words, columns)
+
+
+def compare_word_maps(
+    models: Mapping[str, WordMaps],
+    function_words: FunctionWords = 'dim',
+    columns: int = 8,
+) -> Figure:
+    """The same picture and words, one row of panels a model.
+
+    A caption too long for one row goes on below: the first words of all
+    models, then the next words of all models, the picture in front of each.
+
+    Args:
+        models: Maps by the model's name; the words of all must be the same.
+        function_words: See `draw_word_maps`.
+        columns: Panels in a row, the picture's own included.
+
+    Raises:
+        ValueError: No model, words that differ, or fewer than two columns.
+    """
+    if not models or len({tuple(m.words) for m in models.values()}) > 1:
+        raise ValueError(
+            'maps can be compared where each model has the same words, got '
+            + ' | '.join(' '.join(maps.words) for maps in models.values())
+        )
+    if columns < 2:
+        raise ValueError(
+            f'a row holds the picture and a word: columns must be at least '
+            f'2, got {columns}'
+        )
+    first = next(iter(models.values()))
+    shown = _shown(first.words, function_words)
+    bands = max(math.ceil(len(shown) / (columns - 1)), 1)
+    per_row = max(math.ceil(len(shown) / bands), 1)
+    rows = bands * len(models)
+    figure = Figure(
+        figsize=(PANEL * (per_row + 1), (PANEL + 0.2) * rows + 0.4),
+        layout='constrained',
+    )
+    figure.suptitle(first.caption, fontsize=10, wrap=True)
+    axes = figure.subplots(rows, per_row + 1, squeeze=False)
+    for panel in axes.flat:
+        panel.set_axis_off()
+    for row in range(rows):
+        band, number = divmod(row, len(models))
+        name, maps = list(models.items())[number]
+        _picture(axes[row, 0], name, maps)
+        words = shown[band * per_row : (band + 1) * per_row]
+        for panel, word in zip(axes[row, 1:], words, strict=False):
+            is_dim = function_words == 'dim' and _is_function(maps, word)
+            _word(panel, maps, word, is_dim)
+    return figure
+
+
+def save(figure: Figure, path: str | Path, dpi: int = 110) -> None:
+    """Writes a figure, making the folder if need be."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=dpi, facecolor='white')
+
+
+def as_array(figure: Figure, dpi: int = 110) -> np.ndarray:
+    """A figure as (H, W, 3) uint8 RGB, for a log of pictures."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _shown(words: Sequence[str], function_words: FunctionWords) -> list[int]:
+    """The places of the words that get a panel."""
+    if function_words not in ('draw', 'dim', 'omit'):
+        raise ValueError(
+            "function_words is 'draw', 'dim' or 'omit', not "
+            f'{function_words!r}'
+        )
+    return [
+        place
+        for place, word in enumerate(words)
+        if function_words != 'omit' or plain(word) not in FUNCTION_WORDS
+    ]
+
+
+def _is_function(maps: WordMaps, word: int) -> bool:
+    """Whether a word is one like 'the' or 'of'."""
+    return plain(maps.words[word]) in FUNCTION_WORDS
+
+
+def _picture(panel: Axes, name: str, maps: WordMaps) -> None:
+    """The picture itself, with the model's name above."""
+    panel.imshow(maps.image, aspect='auto')
+    panel.set_box_aspect(maps.image.height / maps.image.width)
+    panel.set_title(name, fontsize=9, fontweight='bold')
+
+
+def _word(panel: Axes, maps: WordMaps, word: int, is_dim: bool) -> None:
+    """One word's panel."""
+    overlay = maps.overlay(word)
+    panel.imshow(0.35 * overlay + 0.65 if is_dim else overlay, aspect='auto')
+    panel.set_box_aspect(maps.image.height / maps.image.width)
+    panel.set_title(
+        maps.words[word], fontsize=9, color='0.6' if is_dim else 'black'
+    )
