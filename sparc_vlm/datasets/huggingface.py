@@ -1,0 +1,110 @@
+"""Ready-made tokenizers, by path or by name on the Hugging Face hub."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from sparc_vlm.datasets.tokenizer import SETTINGS
+from sparc_vlm.datasets.tokens import (
+    MAX_LENGTH,
+    TokenIds,
+    assign_words,
+    batch_tokens,
+    split_words,
+)
+from sparc_vlm.registry import TOKENIZERS
+from sparc_vlm.structures import TokenBatch
+
+
+@TOKENIZERS.register_module()
+class HuggingFaceTokenizer:
+    """Any fast tokenizer of `transformers`.
+
+    Code that comes with a tokenizer is never run. Begin and end marks are
+    kept, as the text model that it belongs to expects them, and flagged as
+    not real.
+
+    Args:
+        path: A folder, or a name on the hub.
+        max_length: Tokens kept of a caption, marks included.
+
+    Raises:
+        ValueError: The tokenizer does not say where its tokens come from.
+
+    Attributes:
+        vocab_size: Number of token ids, added ones included.
+        max_length: Tokens kept of a caption, marks included.
+    """
+
+    def __init__(
+        self, path: str | Path, max_length: int | None = MAX_LENGTH
+    ) -> None:
+        from transformers import AutoTokenizer
+
+        self._tokenizer = AutoTokenizer.from_pretrained(
+            str(path), trust_remote_code=False
+        )
+        if not self._tokenizer.is_fast:
+            raise ValueError(
+                f'{path} has no fast tokenizer: convert it to tokenizer.json'
+            )
+        self.max_length = max_length or MAX_LENGTH
+        self.vocab_size = len(self._tokenizer)
+
+    def encode(self, text: str) -> TokenIds:
+        """Tokens of one caption, in its marks.
+
+        Args:
+            text: Any text; where it is empty no token is real.
+        """
+        encoded = self._tokenizer(
+            text,
+            truncation=True,
+            max_length=self.max_length,
+            return_offsets_mapping=True,
+            return_special_tokens_mask=True,
+        )
+        real = [not mark for mark in encoded['special_tokens_mask']]
+        words = assign_words(text, encoded['offset_mapping'])
+        return TokenIds(
+            encoded['input_ids'],
+            real,
+            [
+                word if flag else None
+                for word, flag in zip(words, real, strict=True)
+            ],
+            bool(encoded.encodings[0].overflowing),
+        )
+
+    def word_spans(self, text: str) -> list[str]:
+        """The words that `TokenIds.words` points to."""
+        return split_words(text)
+
+    def batch(self, texts: Sequence[str]) -> TokenBatch:
+        """Several captions as the text encoder takes them.
+
+        Args:
+            texts: None of them empty.
+
+        Raises:
+            ValueError: A text has no token but its marks.
+        """
+        return batch_tokens([self.encode(text) for text in texts])
+
+    def save(self, directory: str | Path) -> None:
+        """Writes the tokenizer's own files and the settings.
+
+        Args:
+            directory: Made if it is not there.
+        """
+        folder = Path(directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._tokenizer.save_pretrained(str(folder))
+        settings = {
+            'type': type(self).__name__,
+            'max_length': self.max_length,
+            'vocab_size': self.vocab_size,
+        }
+        (folder / SETTINGS).write_text(json.dumps(settings, indent=1))

@@ -1,0 +1,64 @@
+"""Pictures from bytes, with every way of being broken turned into one.
+
+Only as many pixels of a JPEG are decoded as the caller needs.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+from PIL import Image
+
+from sparc_vlm.preprocess import to_rgb
+
+
+class BrokenImage(Exception):
+    """A picture that cannot be read.
+
+    Args:
+        path: Where it is.
+        reason: Why it cannot be read.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f'{self.path}: {self.reason}'
+
+
+def decode_image(
+    data: bytes, path: str, at_least: int | None = None
+) -> Image.Image:
+    """Decodes a picture.
+
+    Args:
+        data: The bytes of its file.
+        path: Where they come from, for the error.
+        at_least: The shorter side, in pixels, that the caller needs; a JPEG
+            is decoded at a half, a quarter or an eighth of its size where
+            that is enough. None decodes all of it.
+
+    Returns:
+        Upright RGB picture.
+
+    Raises:
+        BrokenImage: The bytes are no picture, or not all of one.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            picture = Image.open(io.BytesIO(data))
+            if at_least and picture.format == 'JPEG':
+                picture.draft(None, (at_least, at_least))
+            picture.load()
+            return to_rgb(picture)
+    # A broken file can raise nearly anything from inside its decoder.
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        if isinstance(error, Image.UnidentifiedImageError):
+            reason = 'not a picture in any known format'
+        raise BrokenImage(path, reason) from error

@@ -1,0 +1,154 @@
+"""Endless batches of pairs, resumable to the batch without reading a pair.
+
+The pairs of a run are numbered. Number k is the picture that the permutation
+of epoch k // N has at place k % N; processes take turns. A position is
+therefore one number, and what it stands for does not depend on the number of
+workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank, get_world_size
+from torch.utils.data import DataLoader
+
+from sparc_vlm.datasets.pairs import PairDataset
+from sparc_vlm.datasets.report import add_report
+from sparc_vlm.datasets.transforms import collate
+from sparc_vlm.datasets.workers import start_worker
+from sparc_vlm.registry import DATASETS, LOADERS
+
+
+@LOADERS.register_module()
+class PairLoader:
+    """Batches of a `PairDataset`, shuffled anew every epoch, without end.
+
+    Batches run on over the end of an epoch, so that all have the same size.
+
+    Args:
+        dataset: A `PairDataset` or its config; its `seed` is this one unless
+            the config has its own.
+        batch_size: Pairs in a batch of one process.
+        num_workers: Processes that make batches ahead; 0 makes them here.
+        seed: Of the order and, through the dataset, of every random choice.
+        shuffle: Another order every epoch; False keeps the source's order.
+        prefetch: Batches that each worker makes ahead.
+
+    Raises:
+        ValueError: A batch size below 1.
+
+    Attributes:
+        dataset: Where the pairs come from.
+        batch_size: Pairs in a batch of one process.
+        pairs_per_epoch: Pairs in an epoch, over all processes.
+    """
+
+    def __init__(
+        self,
+        dataset: PairDataset | dict,
+        batch_size: int,
+        num_workers: int = 0,
+        seed: int = 0,
+        shuffle: bool = True,
+        prefetch: int = 2,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f'batch_size must be 1 or more, got {batch_size}')
+        if isinstance(dataset, dict):
+            dataset = {'type': 'PairDataset', 'seed': seed, **dataset}
+            dataset = DATASETS.build(dataset)
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self.shuffle = shuffle
+        self.prefetch = prefetch
+        self.pairs_per_epoch = len(dataset)
+        self._position = 0
+
+    def state_dict(self) -> dict:
+        """Where to go on: after the last batch that was handed out."""
+        return {
+            'position': self._position,
+            'pairs_per_epoch': self.pairs_per_epoch,
+            'seed': self.seed,
+            'shuffle': self.shuffle,
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Goes on where another loader was; the next `iter` starts there.
+
+        Args:
+            state: What `state_dict` returned. The batch size and the number
+                of processes or workers may be others.
+
+        Raises:
+            ValueError: The state is of other data or another order.
+        """
+        own = self.state_dict()
+        for name in ('pairs_per_epoch', 'seed', 'shuffle'):
+            if state[name] != own[name]:
+                raise ValueError(
+                    f'the data were saved with {name}={state[name]} and now '
+                    f'have {own[name]}: go on with the same data and seed, '
+                    'or start anew'
+                )
+        self._position = int(state['position'])
+
+    def __iter__(self) -> Iterator[dict]:
+        """Yields batches for ever; starts the workers."""
+        step = self.batch_size * get_world_size()
+        loader = DataLoader(
+            self.dataset,
+            batch_sampler=_Places(self, self._position),
+            num_workers=self.num_workers,
+            collate_fn=collate,
+            pin_memory=torch.cuda.is_available(),
+            worker_init_fn=start_worker,
+            prefetch_factor=self.prefetch if self.num_workers else None,
+        )
+        for batch in loader:
+            # What was wrong with the annotations is said once an epoch.
+            first = self._position % self.pairs_per_epoch < step
+            if first and get_rank() == 0:
+                add_report(batch['report'], self.dataset.source.reading)
+            self._position += step
+            yield batch
+
+
+class _Places:
+    """(index, draw) of every pair of every batch, from a position on."""
+
+    def __init__(self, loader: PairLoader, position: int) -> None:
+        self.size = loader.pairs_per_epoch
+        self.seed = loader.seed
+        self.shuffle = loader.shuffle
+        self.batch_size = loader.batch_size
+        self.position = position
+        self._epoch = -1
+        self._order: np.ndarray | None = None
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        rank, processes = get_rank(), get_world_size()
+        position = self.position
+        while True:
+            last = position + self.batch_size * processes
+            draws = np.arange(position + rank, last, processes)
+            yield [(self._index(draw), draw) for draw in draws.tolist()]
+            position = last
+
+    def _index(self, draw: int) -> int:
+        epoch, place = divmod(draw, self.size)
+        if not self.shuffle:
+            return place
+        if epoch != self._epoch:
+            rng = np.random.default_rng((self.seed, epoch))
+            order = np.arange(self.size, dtype=np.int64)
+            if self.size < 2**31:
+                order = order.astype(np.int32)
+            rng.shuffle(order)
+            self._order, self._epoch = order, epoch
+        return int(self._order[place])

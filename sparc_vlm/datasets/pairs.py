@@ -1,0 +1,142 @@
+"""What a source of image-text pairs is, and pairs ready for training."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from PIL import Image
+from torch.utils.data import Dataset
+
+from sparc_vlm.datasets.images import BrokenImage
+from sparc_vlm.datasets.report import Report, new_report, note
+from sparc_vlm.datasets.tokens import Tokenizer
+from sparc_vlm.datasets.transforms import PairTransform, Sample
+from sparc_vlm.preprocess import Resize
+from sparc_vlm.registry import DATASETS, TOKENIZERS
+
+# Broken pictures met in a row before the data are called unreadable.
+TRIES = 100
+
+
+class PairSource(ABC):
+    """Pictures with captions; what tasks, figures and training read.
+
+    A source may also have `segments(index)`, labels (H, W) with 0 for the
+    background and k for `names[k - 1]`, and the names; and `boxes(index)`,
+    a list of dicts with a `name` and a `box` (x1, y1, x2, y2 in pixels).
+
+    Attributes:
+        reading: What was counted when the annotations were read.
+    """
+
+    def __init__(self) -> None:
+        self.reading: Report = new_report()
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of pictures."""
+
+    @abstractmethod
+    def key(self, index: int) -> str:
+        """A name for the picture, unique in the source."""
+
+    @abstractmethod
+    def captions(self, index: int) -> list[str]:
+        """All captions of the picture; nothing is decoded for them."""
+
+    @abstractmethod
+    def image(self, index: int, at_least: int | None = None) -> Image.Image:
+        """The picture in RGB.
+
+        Args:
+            index: Which one.
+            at_least: A side in pixels that is enough, or None for all there
+                is; a source may return more.
+
+        Raises:
+            BrokenImage: It cannot be read.
+        """
+
+
+@DATASETS.register_module()
+class PairDataset(Dataset):
+    """Training pairs: a picture as a tensor and one of its captions.
+
+    Asked for by (index, draw), where draw is the number of the pair in the
+    whole run. Every random choice comes from (seed, draw), so that a pair is
+    the same whichever worker makes it, and in a run that was resumed.
+
+    Args:
+        source: A `PairSource` or its config.
+        tokenizer: A tokenizer or its config.
+        image_size: Side of the pictures in pixels.
+        resize: 'stretch' or 'crop', see `resize_picture`.
+        crop_scale: Shares of the area that random crops keep, None for none.
+        flip: Mirror half of the pictures.
+        seed: Of all random choices.
+
+    Raises:
+        ValueError: The source has no pictures.
+    """
+
+    def __init__(
+        self,
+        source: PairSource | dict,
+        tokenizer: Tokenizer | dict,
+        image_size: int = 224,
+        resize: Resize = 'stretch',
+        crop_scale: tuple[float, float] | None = None,
+        flip: bool = False,
+        seed: int = 0,
+    ) -> None:
+        if isinstance(source, dict):
+            source = DATASETS.build(source)
+        if isinstance(tokenizer, dict):
+            tokenizer = TOKENIZERS.build(tokenizer)
+        if not len(source):
+            raise ValueError(
+                f'{type(source).__name__} has no pictures to train on'
+            )
+        self.source = source
+        self.seed = seed
+        self.transform = PairTransform(
+            tokenizer, image_size, resize, crop_scale, flip
+        )
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        return len(self.source)
+
+    def __getitem__(self, place: tuple[int, int]) -> Sample:
+        """Makes a pair.
+
+        Args:
+            place: Index of the picture, and number of the pair in the run.
+
+        Returns:
+            The pair; one drawn in its place, and counted, where the picture
+            is broken or has no caption.
+
+        Raises:
+            RuntimeError: A hundred pictures in a row cannot be used.
+        """
+        index, draw = place
+        rng = np.random.default_rng((self.seed, draw))
+        report = new_report(pairs=1)
+        for _ in range(TRIES):
+            key = self.source.key(index)
+            captions = self.source.captions(index)
+            tokens = self.transform.caption(captions, rng, report, key)
+            if tokens is not None:
+                try:
+                    picture = self.source.image(index, self.transform.at_least)
+                    image = self.transform.image(picture, rng)
+                    return Sample(image, tokens, report)
+                except BrokenImage as error:
+                    note(report, 'broken_images', str(error))
+            index = int(rng.integers(len(self.source)))
+        raise RuntimeError(
+            f'{TRIES} pictures in a row could not be used, for example '
+            f'{report["examples"][0]}; check where the images are looked for'
+        )

@@ -1,0 +1,104 @@
+"""What every tokenizer hands on, and how tokens are assigned to words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from sparc_vlm.structures import TokenBatch
+
+MAX_LENGTH = 55
+# A word with its inner hyphens and apostrophes, or one mark.
+_WORD = re.compile(r"\w+(?:[-'\u2019]\w+)*|[^\w\s]")
+
+
+class TokenIds(NamedTuple):
+    """One tokenised caption.
+
+    Attributes:
+        ids: Token ids, at most the tokenizer's `max_length`.
+        real: For each token False if it is a begin or end mark.
+        words: For each token the index of its word in `word_spans`, None
+            where it belongs to no word.
+        truncated: Whether tokens were left out at the end.
+    """
+
+    ids: list[int]
+    real: list[bool]
+    words: list[int | None]
+    truncated: bool
+
+
+class Tokenizer(Protocol):
+    """What training, tasks and figures need of a tokenizer."""
+
+    vocab_size: int
+    max_length: int
+
+    def encode(self, text: str) -> TokenIds:
+        """Tokens of one caption; none where the text says nothing."""
+
+    def word_spans(self, text: str) -> list[str]:
+        """The words of a caption."""
+
+    def batch(self, texts: Sequence[str]) -> TokenBatch:
+        """Several captions as the text encoder takes them."""
+
+    def save(self, directory: str | Path) -> None:
+        """Writes all that `load_tokenizer` needs."""
+
+
+def find_words(text: str) -> list[tuple[int, int]]:
+    """Start and end of each word of a text; punctuation marks are words."""
+    return [match.span() for match in _WORD.finditer(text)]
+
+
+def split_words(text: str) -> list[str]:
+    """The words of a text; punctuation marks are words."""
+    return _WORD.findall(text)
+
+
+def assign_words(
+    text: str, offsets: Sequence[tuple[int, int]]
+) -> list[int | None]:
+    """Which word each token belongs to.
+
+    Args:
+        text: The caption.
+        offsets: Start and end of each token in it, in order.
+
+    Returns:
+        Index into `find_words`: the first word that the token shares a
+        character with, or None.
+    """
+    spans = find_words(text)
+    words: list[int | None] = []
+    current = 0
+    for start, end in offsets:
+        while current < len(spans) and spans[current][1] <= start:
+            current += 1
+        inside = current < len(spans) and spans[current][0] < end
+        words.append(current if inside and end > start else None)
+    return words
+
+
+def batch_tokens(encoded: Sequence[TokenIds]) -> TokenBatch:
+    """Packs tokenised captions.
+
+    Args:
+        encoded: Each with at least one token.
+
+    Raises:
+        ValueError: A caption has no token that is not a mark.
+    """
+    for number, tokens in enumerate(encoded):
+        if not any(tokens.real):
+            raise ValueError(
+                f'text {number} of {len(encoded)} has no token in it: leave '
+                'empty texts out'
+            )
+    real = [tokens.real for tokens in encoded]
+    marks = real if not all(all(flags) for flags in real) else None
+    return TokenBatch.from_lists([tokens.ids for tokens in encoded], marks)

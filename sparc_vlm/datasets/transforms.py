@@ -1,0 +1,173 @@
+"""From a picture and its captions to what a batch is made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from sparc_vlm.datasets.report import Report, add_report, new_report, note
+from sparc_vlm.datasets.tokens import TokenIds, Tokenizer
+from sparc_vlm.preprocess import Resize, resize_picture, to_tensor
+from sparc_vlm.structures import TokenBatch
+
+
+class Sample(NamedTuple):
+    """One image-text pair, ready to be batched.
+
+    Attributes:
+        image: (3, H, W) uint8.
+        tokens: The caption.
+        report: What was counted on the way.
+    """
+
+    image: Tensor
+    tokens: TokenIds
+    report: Report
+
+
+class PairTransform:
+    """Resizes or crops the picture; chooses and tokenises a caption.
+
+    Args:
+        tokenizer: Turns captions into token ids.
+        image_size: Side of the square result in pixels.
+        resize: 'stretch' or 'crop', see `resize_picture`.
+        crop_scale: Smallest and largest share of the picture's area that a
+            random crop keeps, or None for no random crop: a caption may name
+            what a crop leaves out.
+        flip: Mirror half of the pictures; off, since captions say left and
+            right.
+
+    Raises:
+        ValueError: A crop scale that is not 0 < smallest <= largest <= 1.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        image_size: int,
+        resize: Resize = 'stretch',
+        crop_scale: tuple[float, float] | None = None,
+        flip: bool = False,
+    ) -> None:
+        if crop_scale and not 0 < crop_scale[0] <= crop_scale[1] <= 1:
+            raise ValueError(
+                'crop_scale must be (smallest, largest) share of the area, '
+                f'0 < smallest <= largest <= 1, got {crop_scale}'
+            )
+        self.tokenizer = tokenizer
+        self.image_size = image_size
+        self.resize = resize
+        self.crop_scale = crop_scale
+        self.flip = flip
+
+    @property
+    def at_least(self) -> int:
+        """The shorter side in pixels that pictures should come with."""
+        smallest = self.crop_scale[0] if self.crop_scale else 1.0
+        return math.ceil(self.image_size / math.sqrt(smallest))
+
+    def image(self, picture: Image.Image, rng: np.random.Generator) -> Tensor:
+        """A picture as (3, image_size, image_size) uint8.
+
+        Args:
+            picture: RGB.
+            rng: Where crop and flip come from.
+        """
+        if self.crop_scale:
+            side = (self.image_size, self.image_size)
+            box = random_box(picture.size, self.crop_scale, rng)
+            picture = picture.resize(side, Image.Resampling.BICUBIC, box)
+        else:
+            picture = resize_picture(picture, self.image_size, self.resize)
+        if self.flip and rng.random() < 0.5:
+            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return to_tensor(picture)
+
+    def caption(
+        self,
+        captions: Sequence[str],
+        rng: np.random.Generator,
+        report: Report,
+        key: str,
+    ) -> TokenIds | None:
+        """Tokens of one of the captions, chosen at random.
+
+        Args:
+            captions: Of one picture; empty ones are passed over.
+            rng: Where the choice comes from.
+            report: Counts empty and truncated captions.
+            key: Name of the picture, for the report.
+
+        Returns:
+            None if there is no caption with a token in it.
+        """
+        count = len(captions)
+        first = int(rng.integers(count)) if count else 0
+        for step in range(count):
+            text = captions[(first + step) % count]
+            tokens = self.tokenizer.encode(text)
+            if any(tokens.real):
+                if tokens.truncated:
+                    note(report, 'truncated_captions')
+                return tokens
+            note(report, 'empty_captions', f'{key}: empty caption')
+        if not count:
+            note(report, 'empty_captions', f'{key}: no caption')
+        return None
+
+
+def random_box(
+    size: tuple[int, int],
+    scale: tuple[float, float],
+    rng: np.random.Generator,
+) -> tuple[float, float, float, float]:
+    """A random part of a picture, of a random share and proportion.
+
+    Args:
+        size: Width and height of the picture.
+        scale: Smallest and largest share of its area.
+        rng: Where the choice comes from.
+
+    Returns:
+        Left, top, right, bottom in pixels.
+    """
+    width, height = size
+    area = width * height * rng.uniform(*scale)
+    ratio = math.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3)))
+    across = min(width, math.sqrt(area * ratio))
+    down = min(height, area / across)
+    left = rng.uniform(0, width - across)
+    top = rng.uniform(0, height - down)
+    return left, top, left + across, top + down
+
+
+def collate(samples: Sequence[Sample]) -> dict:
+    """A batch as the model takes it.
+
+    Args:
+        samples: One or more, with pictures of one size.
+
+    Returns:
+        images: (B, 3, H, W) uint8; tokens: a `TokenBatch`; report: counts
+        over the batch.
+    """
+    report = new_report()
+    for sample in samples:
+        add_report(report, sample.report)
+    real = [sample.tokens.real for sample in samples]
+    marks = real if not all(all(flags) for flags in real) else None
+    return {
+        # Inside a worker this writes straight into shared memory.
+        'images': default_collate([sample.image for sample in samples]),
+        'tokens': TokenBatch.from_lists(
+            [sample.tokens.ids for sample in samples], marks
+        ),
+        'report': report,
+    }

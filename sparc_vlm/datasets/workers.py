@@ -1,0 +1,37 @@
+"""What a data worker must do to be a good guest in a training run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import cv2
+import torch
+
+
+def start_worker(worker_id: int) -> None:
+    """Set-up of a worker process, for `DataLoader(worker_init_fn=...)`.
+
+    One thread a worker, since the workers share the machine with training.
+    Ctrl-C is left to the parent, which ends the workers; one whose parent
+    was killed ends by itself.
+
+    Args:
+        worker_id: Not used.
+    """
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(
+        target=_end_with_parent, args=(os.getppid(),), daemon=True
+    ).start()
+
+
+def _end_with_parent(parent: int) -> None:
+    # An orphan gets another parent. Left alone it could wait for ever to
+    # hand over a batch that nobody takes.
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
