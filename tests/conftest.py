@@ -15,6 +15,9 @@ import pytest
 import torch
 from mmengine.logging import MMLogger
 
+# before any test imports mmcv, whose ops it may stand in for
+import sparc_vlm  # noqa: F401
+
 if 'OMP_NUM_THREADS' not in os.environ:
     # tiny tensors: more threads only wait for each other
     torch.set_num_threads(min(2, os.cpu_count() or 1))
