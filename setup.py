@@ -25,6 +25,7 @@ REQUIRES = [
     'safetensors',
     'peft>=0.17',
     'numpy',
+    'opencv-python',
     'pillow',
     'pycocotools',
     'pyyaml',
