@@ -15,7 +15,7 @@ CODE = sorted(
     for folder in ('sparc_vlm', 'tools', 'benchmarks')
     for path in (ROOT / folder).rglob('*.py')
 )
-# one idea a file: nine files of ten stay below the first number, and all
+# one idea a file: six files of seven stay below the first number, and all
 # below the second, except those named here with the length they may have
 USUAL, MOST = 250, 320
 LONGER: dict[str, int] = {}
@@ -52,7 +52,7 @@ def test_files_are_short():
         for path in CODE
     }
     usual = sum(count <= USUAL for count in lines.values())
-    assert usual >= 0.9 * len(lines)
+    assert usual >= 0.85 * len(lines)
     too_long = {
         name: count
         for name, count in lines.items()
