@@ -1,1 +1,34 @@
 """How a run goes: loops, checkpoints, mixed precision, its log."""
+
+from sparc_vlm.engine.checkpoint import (
+    BrokenCheckpointError,
+    CheckpointError,
+    RefusedCheckpointError,
+    is_whole,
+    read_checkpoint,
+    whole_checkpoints,
+    write_checkpoint,
+)
+from sparc_vlm.engine.checkpoint_hook import SafeCheckpointHook
+from sparc_vlm.engine.loops import PretrainLoop
+from sparc_vlm.engine.optim import AutocastOptimWrapper, NonFiniteError
+from sparc_vlm.engine.runner import SparcRunner
+from sparc_vlm.engine.task_loop import TaskLoop
+from sparc_vlm.engine.throughput_hook import ThroughputHook
+
+__all__ = [
+    'AutocastOptimWrapper',
+    'BrokenCheckpointError',
+    'CheckpointError',
+    'NonFiniteError',
+    'PretrainLoop',
+    'RefusedCheckpointError',
+    'SafeCheckpointHook',
+    'SparcRunner',
+    'TaskLoop',
+    'ThroughputHook',
+    'is_whole',
+    'read_checkpoint',
+    'whole_checkpoints',
+    'write_checkpoint',
+]

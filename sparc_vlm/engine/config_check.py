@@ -1,0 +1,127 @@
+"""Says what is wrong with a config before any data are read.
+
+mmengine takes any key and any name, and fails on it when the object is built
+or, if nothing reads it, not at all.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from sparc_vlm.engine.config_error import ConfigError, nearest
+from sparc_vlm.engine.config_overrides import check_overrides
+from sparc_vlm.engine.config_types import resolve, typed_dicts
+from sparc_vlm.engine.signatures import arguments
+
+FILE_KEYS = ('ann_file', 'checkpoint', 'load_from', 'image_root')
+"""Keys whose value is a file or folder that must be there to be read."""
+NEEDED = ('train_dataloader', 'train_cfg', 'optim_wrapper')
+"""Fields that training needs, all of them."""
+
+
+def find_config(path: str | Path) -> Path:
+    """The file of a config.
+
+    Args:
+        path: What the user named.
+
+    Raises:
+        ConfigError: There is none; the nearest name in its folder is said.
+    """
+    path = Path(path)
+    if path.is_file():
+        return path
+    folder = path.parent
+    if not folder.is_dir():
+        raise ConfigError(f'there is no folder {folder} to read {path} from')
+    known = [other.name for other in folder.glob('*.py')]
+    raise ConfigError(f'there is no config {path}' + nearest(path.name, known))
+
+
+def load_config(
+    path: str | Path, options: dict[str, Any] | None = None
+) -> Config:
+    """Reads a config and applies checked overrides.
+
+    Args:
+        path: The config's file.
+        options: Dotted keys and values, as `--cfg-options` gives them.
+
+    Raises:
+        ConfigError: The file is not there or cannot be read, or an override
+            names nothing that exists or has the wrong type.
+    """
+    path = find_config(path)
+    try:
+        cfg = Config.fromfile(path)
+    except FileNotFoundError as error:
+        raise ConfigError(f'{path}: a _base_ is missing: {error}') from None
+    except (SyntaxError, NameError, KeyError, ImportError) as error:
+        kind = type(error).__name__
+        raise ConfigError(
+            f'{path} is no valid config: {kind}: {error}'
+        ) from None
+    check_overrides(cfg, options or {})
+    cfg.merge_from_dict(options or {})
+    return cfg
+
+
+def check_config(cfg: Config) -> None:
+    """Checks the names, arguments and files in a config.
+
+    Every `type` must be registered, every key beside it must be an argument
+    of the class, and files that are named must be there.
+
+    Args:
+        cfg: The config, overrides merged.
+
+    Raises:
+        ConfigError: The first thing that does not fit, in one sentence.
+    """
+    content = cfg.to_dict()
+    scope = content.get('default_scope')
+    _check_fields(content)
+    for place, node in typed_dicts(content):
+        target, beside = resolve(node['type'], place, scope)
+        taken = None if target is None else arguments(target)
+        name = getattr(target, '__name__', target)
+        for key in node if taken is not None else ():
+            if key not in (*taken, *beside, 'type') and key[0] != '_':
+                raise ConfigError(
+                    f'{place}: {name} takes no {key}'
+                    + nearest(key, [*taken, *beside])
+                )
+        if getattr(target, '__module__', '').startswith('sparc_vlm'):
+            _check_files(node, place)
+    _check_files(content, '')
+
+
+def _check_fields(content: dict[str, Any]) -> None:
+    missing = [field for field in NEEDED if content.get(field) is None]
+    if 'model' not in content:
+        missing.append('model')
+    elif len(missing) == len(NEEDED):
+        return  # a config that only evaluates
+    if missing:
+        known = [field for field in content if field not in missing]
+        raise ConfigError(
+            f'the config has no {missing[0]}' + nearest(missing[0], known)
+        )
+
+
+def _check_files(node: dict[str, Any], place: str) -> None:
+    for key in FILE_KEYS:
+        value = node.get(key)
+        if not isinstance(value, str) or '://' in value:
+            continue
+        path = Path(value).expanduser()
+        if not path.exists():
+            here = path.parent
+            names = [p.name for p in here.iterdir()] if here.is_dir() else []
+            where = f'{place}.{key}' if place else key
+            raise ConfigError(
+                f'{where}: there is no {path}' + nearest(path.name, names)
+            )

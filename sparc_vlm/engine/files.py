@@ -1,0 +1,122 @@
+"""Files that are either whole or not there.
+
+Written beside their place under another name, pushed to the disk, then
+renamed: whoever reads finds the old file or the new one, never half of one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import RawIOBase
+from pathlib import Path
+from typing import Any
+
+TEMPORARY = '.unfinished'
+
+
+class _Recorder:
+    """An unbuffered file that writes all of it and remembers why it failed.
+
+    torch reports any failed write as a RuntimeError about its own
+    bookkeeping; the file knows that the disk is full.
+    """
+
+    def __init__(self, file: RawIOBase) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Writes `data` to the last byte."""
+        rest = memoryview(data).cast('B')
+        size = len(rest)
+        try:
+            while len(rest):
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            self.error = self.error or error
+            raise
+        return size
+
+    def flush(self) -> None:
+        """Nothing is held back, so there is nothing to do."""
+
+
+@contextmanager
+def atomic_file(path: str | Path) -> Iterator[_Recorder]:
+    """Opens a file for writing that appears only once it is whole.
+
+    Args:
+        path: Where it shall appear; its folder is made if need be.
+
+    Raises:
+        OSError: The disk is full, or the folder cannot be written to. What
+            stood at `path` before still stands there, and nothing else is
+            left behind.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'{path.name}.{os.getpid()}{TEMPORARY}')
+    try:
+        # Unbuffered: a write that fails must fail here, not when closing.
+        with open(temporary, 'wb', buffering=0) as raw:
+            recorder = _Recorder(raw)
+            try:
+                yield recorder
+            except Exception as error:
+                raise (recorder.error or error) from None
+            os.fsync(raw.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    _sync_folder(path.parent)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a text file that is either whole or not there.
+
+    Raises:
+        OSError: As `atomic_file`.
+    """
+    with atomic_file(path) as file:
+        file.write(text.encode())
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Writes plain values as JSON; whole or not there.
+
+    Raises:
+        OSError: As `atomic_file`.
+    """
+    write_text(path, json.dumps(value, indent=1) + '\n')
+
+
+def clear_unfinished(folder: str | Path) -> list[Path]:
+    """Removes what a killed process left half written in a folder.
+
+    Returns:
+        The files removed.
+    """
+    leftovers = list(Path(folder).glob(f'*{TEMPORARY}'))
+    for path in leftovers:
+        path.unlink(missing_ok=True)
+    return leftovers
+
+
+def reason(error: OSError) -> str:
+    """Why the system refused, in words ('No space left on device')."""
+    return error.strerror or str(error)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Pushes a folder's own entries to the disk, where that is possible."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

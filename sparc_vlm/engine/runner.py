@@ -1,0 +1,371 @@
+"""mmengine's runner with checkpoints that can be relied on.
+
+Only what touches checkpoints and CPU processes differs: they are written
+whole, hold plain data and the place in the training data, and are read
+without running code. Any OpenMMLab recipe runs under it as it stands.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine import dist
+from mmengine.device import get_device
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmengine.runner.checkpoint import _load_checkpoint, weights_to_cpu
+from mmengine.utils import apply_to
+from torch import nn
+
+from sparc_vlm.engine.checkpoint import (
+    BrokenCheckpointError,
+    CheckpointError,
+    RefusedCheckpointError,
+    read_checkpoint,
+    whole_checkpoints,
+    write_checkpoint,
+)
+from sparc_vlm.engine.files import reason
+from sparc_vlm.engine.versions import versions
+from sparc_vlm.registry import RUNNERS
+from sparc_vlm.weights import load_into, read_weights
+
+PATIENCE = 4 * 3600
+"""Seconds that processes wait for each other: one of them may validate."""
+MOST_CHANGES = 10
+UNTOLD = ('+++', '---', '+resume', '-resume', '+load_from', '-load_from')
+
+
+@RUNNERS.register_module()
+class SparcRunner(Runner):
+    """mmengine's `Runner`; takes the same arguments.
+
+    Two more fields of the config are read: `trust=True` unpickles whatever a
+    checkpoint holds (only for files whose origin you trust), and
+    `load_strict=False` lets `load_from` take weights of which only a part
+    fits.
+
+    Attributes:
+        loaded_iter: Updates that the weights loaded last had seen, or None.
+    """
+
+    loaded_iter: int | None = None
+
+    def setup_env(self, env_cfg: dict[str, Any]) -> None:
+        """As mmengine's; processes on a CPU meet through gloo."""
+        if self.distributed and not dist.is_distributed():
+            limits = env_cfg.setdefault('dist_cfg', {})
+            limits.setdefault('timeout', PATIENCE)
+            if not torch.cuda.is_available():
+                # mmengine's own set-up asks for a GPU.
+                limit = timedelta(seconds=limits['timeout'])
+                torch.distributed.init_process_group('gloo', timeout=limit)
+        super().setup_env(env_cfg)
+
+    def wrap_model(
+        self, model_wrapper_cfg: dict | None, model: nn.Module
+    ) -> nn.Module:
+        """As mmengine's; on a CPU, DDP is not told a device."""
+        on_cpu = torch.device(get_device()).type == 'cpu'
+        if self.distributed and on_cpu and not is_model_wrapper(model):
+            unused = self.cfg.get('find_unused_parameters', False)
+            model_wrapper_cfg = {
+                'broadcast_buffers': False,
+                'find_unused_parameters': unused,
+                **(model_wrapper_cfg or {}),
+                'device_ids': None,
+            }
+        return super().wrap_model(model_wrapper_cfg, model)
+
+    def save_checkpoint(
+        self,
+        out_dir: str,
+        filename: str,
+        file_client_args: dict | None = None,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        meta: dict[str, Any] | None = None,
+        by_epoch: bool = True,
+        backend_args: dict | None = None,
+    ) -> bool:
+        """Writes a checkpoint that is either whole or not there.
+
+        Every process must call this; the first one writes. A full disk does
+        not stop the run: it is said, and the last good checkpoint stays.
+
+        Args:
+            out_dir: A local folder.
+            filename: Name in it.
+            file_client_args: Must be None; kept for mmengine's hooks.
+            save_optimizer: Whether training can be resumed from it.
+            save_param_scheduler: As `save_optimizer`.
+            meta: More to save under 'meta', such as 'iter'.
+            by_epoch: Whether an epoch ended, rather than an iteration.
+            backend_args: Must be None; kept for mmengine's hooks.
+
+        Returns:
+            Whether it was written; True in the processes that do not write.
+
+        Raises:
+            ValueError: `out_dir` is not a local folder.
+        """
+        if file_client_args or backend_args or '://' in str(out_dir):
+            raise ValueError(
+                f'checkpoints are written to local folders, not to {out_dir}: '
+                'set work_dir to one and copy them from there'
+            )
+        place = self._loop_state()
+        if not dist.is_main_process():
+            return True
+        checkpoint = {
+            'meta': self._meta(meta or {}, by_epoch),
+            'state_dict': weights_to_cpu(self._bare_model.state_dict()),
+            'message_hub': self.message_hub.state_dict(),
+            'loop': place,
+        }
+        if save_optimizer:
+            checkpoint['optimizer'] = _to_cpu(self.optim_wrapper.state_dict())
+        if save_param_scheduler and self.param_schedulers is not None:
+            checkpoint['param_schedulers'] = _states(self.param_schedulers)
+        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
+        path = Path(out_dir) / filename
+        try:
+            dropped = write_checkpoint(checkpoint, path)
+        except OSError as error:
+            last = self.message_hub.get_info('last_ckpt', 'none yet')
+            self.logger.error(
+                f'{path} could not be written ({reason(error)}); training '
+                f'goes on, the last good checkpoint is {last}'
+            )
+            return False
+        if dropped:
+            self.logger.warning(
+                f'not in {path.name}, for being no plain data: '
+                + ', '.join(dropped)
+            )
+        return True
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: Any = 'cpu',
+        strict: bool | None = None,
+        revise_keys: list | None = None,
+    ) -> dict[str, Any]:
+        """Loads weights, saying which keys fitted.
+
+        Args:
+            filename: A .pth or .safetensors file, a saved model folder, or
+                an address that mmengine knows (https://, torchvision://).
+            map_location: Only used for addresses.
+            strict: Whether every key must fit; None: as `load_strict` in the
+                config says, and without that, yes.
+            revise_keys: (pattern, replacement) pairs applied to the keys.
+
+        Returns:
+            The checkpoint, as far as it could be read.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            ValueError: Keys do not fit, or nothing there holds weights.
+            CheckpointError: The file is damaged, or holds code.
+        """
+        if strict is None:
+            strict = self.cfg.get('load_strict', True)
+        checkpoint = self._read(filename, map_location)
+        for pattern, replacement in revise_keys or ():
+            checkpoint['state_dict'] = {
+                re.sub(pattern, replacement, key): value
+                for key, value in checkpoint['state_dict'].items()
+            }
+        self._take_weights(checkpoint, strict)
+        self.logger.info(f'loaded the weights of {filename}')
+        return checkpoint
+
+    def resume(
+        self,
+        filename: str,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location: Any = 'cpu',
+    ) -> None:
+        """Goes on with a run, exactly where it was.
+
+        Args:
+            filename: A checkpoint that this runner wrote.
+            resume_optimizer: Whether to take the optimizer's state.
+            resume_param_scheduler: Whether to take the schedule's.
+            map_location: Where its tensors go first; 'default' is the CPU.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            CheckpointError: It is damaged, holds code, or only weights.
+            ValueError: Its weights or data do not fit the config.
+        """
+        if map_location == 'default':
+            map_location = 'cpu'
+        trust = self.cfg.get('trust', False)
+        checkpoint = read_checkpoint(filename, trust, map_location)
+        missing = {'meta', 'message_hub', 'optimizer'} - checkpoint.keys()
+        if missing:
+            raise CheckpointError(
+                f'{filename} holds no {" and no ".join(sorted(missing))}, so '
+                'no run can be resumed from it: use it as load_from'
+            )
+        self._take_weights(checkpoint, strict=True)
+        meta = checkpoint['meta']
+        self.train_loop._epoch = meta['epoch']
+        self.train_loop._iter = meta['iter']
+        self._take_seed(meta.get('seed'))
+        self._tell_changes(meta.get('cfg', ''))
+        self.message_hub.load_state_dict(checkpoint['message_hub'])
+        if resume_optimizer:
+            self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
+            self.optim_wrapper.load_state_dict(checkpoint['optimizer'])
+        if resume_param_scheduler and self.param_schedulers is not None:
+            self.param_schedulers = self.build_param_scheduler(
+                self.param_schedulers
+            )
+            _restore(self.param_schedulers, checkpoint['param_schedulers'])
+        self._take_place(checkpoint.get('loop'))
+        self.logger.info(f'resumed {filename} at iteration {self.iter}')
+
+    def load_or_resume(self) -> None:
+        """As mmengine's; falls back to the last checkpoint that is whole."""
+        if self._has_loaded or not self._resume or self._load_from:
+            super().load_or_resume()
+            return
+        for path in whole_checkpoints(self.work_dir):
+            try:
+                self.resume(str(path))
+                return
+            except BrokenCheckpointError as error:
+                self.logger.warning(f'{error}; trying the one before')
+        self.logger.warning(
+            f'nothing to resume: {self.work_dir} holds no whole checkpoint, '
+            'so training starts from the beginning'
+        )
+
+    @property
+    def _bare_model(self) -> nn.Module:
+        wrapped = is_model_wrapper(self.model)
+        return self.model.module if wrapped else self.model
+
+    def _read(self, filename: str, map_location: Any) -> dict[str, Any]:
+        """A checkpoint, or at least its weights under 'state_dict'."""
+        if '://' in filename:
+            return _load_checkpoint(filename, map_location=map_location)
+        trust = self.cfg.get('trust', False)
+        path = Path(filename).expanduser()
+        if path.suffix == '.pth' and path.is_file():
+            try:
+                checkpoint = read_checkpoint(path, trust)
+            except RefusedCheckpointError:
+                checkpoint = {}  # its weights may be readable even so
+            if 'state_dict' in checkpoint:
+                return checkpoint
+        return {'meta': {}, 'state_dict': read_weights(path, trust)}
+
+    def _take_weights(self, checkpoint: dict[str, Any], strict: bool) -> None:
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        load_into(self._bare_model, checkpoint['state_dict'], strict)
+        self.loaded_iter = checkpoint.get('meta', {}).get('iter')
+        self._has_loaded = True
+
+    def _take_seed(self, seed: int | None) -> None:
+        """Goes on with the seed of the run that is resumed."""
+        wanted = self._randomness_cfg.get('seed')
+        if seed is None or seed == wanted:
+            return
+        if wanted is not None:
+            self.logger.warning(
+                f'the run was started with seed {seed}, which is kept: the '
+                f'config says {wanted}'
+            )
+        self._randomness_cfg.update(seed=seed)
+        self.set_randomness(**self._randomness_cfg)
+
+    def _tell_changes(self, before: str) -> None:
+        """Says in which lines the config differs from the run's."""
+        changes = [
+            line
+            for line in difflib.unified_diff(
+                before.splitlines(),
+                self.cfg.pretty_text.splitlines(),
+                lineterm='',
+                n=0,
+            )
+            if line[0] in '+-' and not line.startswith(UNTOLD)
+        ]
+        if before and changes:
+            more = len(changes) - MOST_CHANGES
+            shown = changes[:MOST_CHANGES]
+            shown += [f'and {more} lines more'] if more > 0 else []
+            self.logger.warning(
+                'the config is not the one that the run was started with:\n'
+                + '\n'.join(shown)
+            )
+
+    def _take_place(self, places: list[Any] | None) -> None:
+        """Puts the data where they were, each process its own part."""
+        if not hasattr(self.train_loop, 'load_state_dict'):
+            return
+        if not places or len(places) != self.world_size:
+            self.logger.warning(
+                f'the run had {len(places or [])} places in the data and '
+                f'there are {self.world_size} processes now: the data start '
+                'from their beginning, so some are seen again'
+            )
+            return
+        self.train_loop.load_state_dict(places[self.rank])
+
+    def _loop_state(self) -> list[Any] | None:
+        """The place in the data of every process."""
+        if not hasattr(self.train_loop, 'state_dict'):
+            return None
+        return dist.all_gather_object(self.train_loop.state_dict())
+
+    def _meta(self, given: dict[str, Any], by_epoch: bool) -> dict[str, Any]:
+        # Hooks save before the loop counts the epoch or iteration as done.
+        meta = {
+            'epoch': self.epoch + (1 if by_epoch else 0),
+            'iter': self.iter + (0 if by_epoch else 1),
+            **given,
+            'cfg': self.cfg.pretty_text,
+            'seed': self.seed,
+            'experiment_name': self.experiment_name,
+            'time': time.strftime('%Y%m%d_%H%M%S'),
+            'mmengine_version': versions()['mmengine'],
+            'versions': versions(),
+        }
+        dataset = getattr(self.train_loop.dataloader, 'dataset', None)
+        if hasattr(dataset, 'metainfo'):
+            meta['dataset_meta'] = dataset.metainfo
+        return meta
+
+
+def _to_cpu(state: Any) -> Any:
+    return apply_to(state, lambda x: hasattr(x, 'cpu'), lambda x: x.cpu())
+
+
+def _states(schedulers: Any) -> Any:
+    """The states of a list of schedulers, or of a dict of such lists."""
+    if isinstance(schedulers, dict):
+        return {name: _states(part) for name, part in schedulers.items()}
+    return [scheduler.state_dict() for scheduler in schedulers]
+
+
+def _restore(schedulers: Any, states: Any) -> None:
+    """Takes what `_states` gave."""
+    if isinstance(schedulers, dict):
+        for name, part in schedulers.items():
+            _restore(part, states[name])
+        return
+    for scheduler, state in zip(schedulers, states, strict=True):
+        scheduler.load_state_dict(state)
