@@ -1,0 +1,129 @@
+"""Symmetric InfoNCE: over a batch (eq. 1) and inside a caption (eq. 6).
+
+Both return this process's share, scaled so that DDP's mean of gradients over
+the processes is the gradient of the joined batch: own sum times the number
+of processes over the global count. On one process that is the plain mean.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from mmengine import dist
+from torch import Tensor
+from torch.nn import functional as F
+
+from sparc_vlm.models.gather import gather_rows, global_sum, process_sizes
+
+TokenAverage = Literal['sample', 'token']
+
+
+def batch_info_nce(image: Tensor, text: Tensor, logit_scale: Tensor) -> Tensor:
+    """Global loss L_g (eq. 1), the mean of both directions.
+
+    Several processes: every process computes its own rows against the
+    embeddings of all, gathered with gradients.
+
+    Args:
+        image: (B, D) global image embeddings; normalised here.
+        text: (B, D) global text embeddings; normalised here.
+        logit_scale: scalar, 1 / temperature.
+
+    Returns:
+        Scalar loss.
+    """
+    with torch.autocast(image.device.type, enabled=False):
+        image, text = unit(image), unit(text)
+        sizes = process_sizes(len(image), image.device)
+        images = gather_rows(image, sizes)
+        texts = gather_rows(text, sizes)
+        own = texts.start + torch.arange(len(image), device=image.device)
+        scale = logit_scale.to(image.dtype)
+        to_text = F.cross_entropy(
+            scale * image @ texts.rows.T, own, reduction='sum'
+        )
+        to_image = F.cross_entropy(
+            scale * text @ images.rows.T, own, reduction='sum'
+        )
+        return (to_text + to_image) / 2 * (len(sizes) / sum(sizes))
+
+
+def caption_info_nce(
+    grouped: Tensor,
+    tokens: Tensor,
+    token_mask: Tensor,
+    logit_scale: Tensor,
+    average: TokenAverage = 'sample',
+) -> Tensor:
+    """Local loss L_f (eq. 6): c_l against the t_k of its own caption.
+
+    Padding is neither an anchor nor a negative. A caption of one token has
+    nothing to tell apart: its loss is 0, and it counts in the mean over the
+    batch; so does a caption without any real token.
+
+    Args:
+        grouped: (B, L, D) language-grouped vision embeddings c_l.
+        tokens: (B, L, D) token embeddings t_l.
+        token_mask: (B, L) bool, True on real tokens.
+        logit_scale: scalar, 1 / temperature.
+        average: 'sample' is the text's equation 6 (mean over a caption's
+            tokens, then over the batch); 'token' is the appendix's
+            pseudo-code (mean over all real tokens of the batch).
+
+    Returns:
+        Scalar loss, the mean of both directions.
+
+    Raises:
+        ValueError: An average that is neither of the two.
+    """
+    losses = token_losses(grouped, tokens, token_mask, logit_scale)
+    lengths = token_mask.sum(1)
+    if average == 'sample':
+        own = (losses.sum(1) / lengths.clamp(min=1)).sum()
+        count = torch.tensor(len(losses), device=losses.device)
+    elif average == 'token':
+        own, count = losses.sum(), lengths.sum()
+    else:
+        raise ValueError(
+            f"average must be 'sample' or 'token', got {average!r}"
+        )
+    count = global_sum(count).clamp(min=1)
+    return own * (dist.get_world_size() / count)
+
+
+def token_losses(
+    grouped: Tensor, tokens: Tensor, token_mask: Tensor, logit_scale: Tensor
+) -> Tensor:
+    """The loss of every token, mean of its two directions.
+
+    Args:
+        grouped: (B, L, D) language-grouped vision embeddings c_l.
+        tokens: (B, L, D) token embeddings t_l.
+        token_mask: (B, L) bool, True on real tokens.
+        logit_scale: scalar, 1 / temperature.
+
+    Returns:
+        (B, L), 0 where `token_mask` is False.
+    """
+    with torch.autocast(tokens.device.type, enabled=False):
+        # Nothing that stands in the padding, not even NaN, may be seen.
+        seen = token_mask[..., None]
+        grouped = unit(torch.where(seen, grouped, 0.0))
+        tokens = unit(torch.where(seen, tokens, 0.0))
+        scale = logit_scale.to(tokens.dtype)
+        logits = scale * grouped @ tokens.transpose(1, 2)
+        matched = logits.diagonal(dim1=1, dim2=2)
+        # A caption without real tokens keeps its zeros: a row of -inf alone
+        # has no gradient, and its losses are dropped below.
+        negatives = token_mask | ~token_mask.any(1, keepdim=True)
+        to_token = logits.masked_fill(~negatives[:, None, :], -torch.inf)
+        to_group = logits.masked_fill(~negatives[:, :, None], -torch.inf)
+        normaliser = (to_token.logsumexp(2) + to_group.logsumexp(1)) / 2
+        return torch.where(token_mask, normaliser - matched, 0.0)
+
+
+def unit(values: Tensor) -> Tensor:
+    """L2-normalises the last axis, in float32 or wider."""
+    wide = values if values.dtype == torch.float64 else values.float()
+    return F.normalize(wide, dim=-1)

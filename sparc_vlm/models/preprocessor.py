@@ -1,0 +1,62 @@
+"""PairPreprocessor: moves a batch to the device and normalises its images.
+
+Images travel as bytes, a quarter of the traffic of floats, and become
+floats where the model runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+from sparc_vlm.registry import MODELS
+
+
+@MODELS.register_module()
+class PairPreprocessor(BaseDataPreprocessor):
+    """Preprocessor of image-text batches.
+
+    Args:
+        mean: Of each channel, of values between 0 and 255.
+        std: Of each channel, likewise.
+        non_blocking: Copy from pinned memory without waiting.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float] = (127.5, 127.5, 127.5),
+        std: Sequence[float] = (127.5, 127.5, 127.5),
+        non_blocking: bool = True,
+    ) -> None:
+        super().__init__(non_blocking)
+        scale = 1 / torch.tensor(std).view(3, 1, 1)
+        shift = -torch.tensor(mean).view(3, 1, 1) * scale
+        self.register_buffer('scale', scale, persistent=False)
+        self.register_buffer('shift', shift, persistent=False)
+
+    def forward(
+        self, data: dict[str, Any], training: bool = False
+    ) -> dict[str, Any]:
+        """Moves every tensor and normalises `data['images']`.
+
+        Args:
+            data: A batch; its `images` are (B, 3, H, W) uint8, or floating
+                point and taken as they are.
+            training: Unused; mmengine hands it on.
+        """
+        data = dict(self.cast_data(data))
+        if data['images'].dtype == torch.uint8:
+            data['images'] = self.normalise(data['images'])
+        return data
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) bytes as normalised floats.
+
+        Args:
+            images: uint8, on the preprocessor's device.
+        """
+        return torch.addcmul(self.shift, images.to(self.scale), self.scale)

@@ -1,0 +1,68 @@
+"""How a picture becomes a tensor: the same for training and for users.
+
+Kept on the ground floor since datasets and models must agree on it to the
+pixel, and neither knows the other.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+Resize = Literal['stretch', 'crop']
+
+
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """Any PIL picture as upright 8-bit RGB.
+
+    Camera orientation is applied, transparency laid on white, 16-bit grey
+    scaled down.
+
+    Args:
+        picture: Palette, grey, CMYK, alpha, 16-bit: whatever PIL opens.
+    """
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode == 'RGB':
+        return picture
+    if picture.mode.startswith('I'):
+        values = np.asarray(picture, dtype=np.float32)
+        picture = Image.fromarray((values / 257).clip(0, 255).astype('uint8'))
+    if picture.has_transparency_data:
+        picture = picture.convert('RGBA')
+        ground = Image.new('RGBA', picture.size, 'white')
+        picture = Image.alpha_composite(ground, picture)
+    return picture.convert('RGB')
+
+
+def resize_picture(
+    picture: Image.Image, size: int, resize: Resize = 'stretch'
+) -> Image.Image:
+    """Square picture of the model's input size.
+
+    Args:
+        picture: RGB picture.
+        size: Side of the result in pixels.
+        resize: 'stretch' squeezes the whole picture in, so that everything a
+            caption or a box names stays in view; 'crop' keeps the
+            proportions and the middle.
+
+    Raises:
+        ValueError: A `resize` that is neither.
+    """
+    if resize == 'crop':
+        return ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
+    if resize != 'stretch':
+        raise ValueError(f"resize must be 'stretch' or 'crop', got {resize!r}")
+    if picture.size == (size, size):
+        return picture
+    return picture.resize((size, size), Image.Resampling.BICUBIC)
+
+
+def to_tensor(picture: Image.Image) -> Tensor:
+    """(3, H, W) uint8 tensor of an RGB picture."""
+    values = np.array(picture, dtype=np.uint8)
+    return torch.from_numpy(values).permute(2, 0, 1).contiguous()
