@@ -97,6 +97,7 @@ def check_config(cfg: Config) -> None:
         if getattr(target, '__module__', '').startswith('sparc_vlm'):
             _check_files(node, place)
     _check_files(content, '')
+    _check_schedule(content)
 
 
 def _check_fields(content: dict[str, Any]) -> None:
@@ -124,4 +125,21 @@ def _check_files(node: dict[str, Any], place: str) -> None:
             where = f'{place}.{key}' if place else key
             raise ConfigError(
                 f'{where}: there is no {path}' + nearest(path.name, names)
+            )
+
+
+def _check_schedule(content: dict[str, Any]) -> None:
+    """Whether every part of the schedule begins before it ends."""
+    train = content.get('train_cfg') or {}
+    steps = train.get('max_iters')
+    parts = content.get('param_scheduler') or []
+    for part in parts if isinstance(parts, list) else [parts]:
+        end = part.get('end', steps)
+        if part.get('by_epoch', True) or end is None:
+            continue
+        if part.get('begin', 0) >= end:
+            raise ConfigError(
+                f'param_scheduler: {part["type"]} begins at {part["begin"]} '
+                f'and the run ends at {end}: shorten the warm-up before it '
+                'too, or train longer'
             )

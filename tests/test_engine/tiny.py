@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from types import SimpleNamespace
 
 import torch
@@ -136,6 +137,8 @@ def config(folder, **changes):
             ),
             log_processor=dict(by_epoch=False, window_size=1),
             randomness=dict(seed=7),
+            # mmengine keeps one log per name and second.
+            experiment_name=uuid.uuid4().hex,
         )
     )
     cfg.merge_from_dict(changes)

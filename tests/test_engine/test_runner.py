@@ -1,0 +1,347 @@
+import errno
+import json
+import os
+import signal
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+from safetensors.torch import save_file
+
+from sparc_vlm.engine import CheckpointError, RefusedCheckpointError
+from sparc_vlm.engine import runner as runner_module
+from sparc_vlm.engine.checkpoint import read_checkpoint, write_checkpoint
+from tests.test_engine.tiny import Lines, build, history
+
+VALIDATED = {
+    'val_cfg': dict(type='TaskLoop'),
+    'val_dataloader': dict(batch_size=5),
+    'val_evaluator': [dict(type='TinyTask')],
+    'train_cfg.val_interval': 2,
+}
+
+
+class StopAt(Hook):
+    """Ends training as a kill would: nothing is saved on the way out."""
+
+    priority = 'LOWEST'
+
+    def __init__(self, iteration):
+        self.iteration = iteration
+
+    def after_train_iter(self, runner, batch_idx, **rest):
+        if batch_idx + 1 == self.iteration:
+            raise KeyboardInterrupt
+
+
+def interrupted(folder, iteration, **changes):
+    runner = build(folder, **changes)
+    runner.register_hook(StopAt(iteration))
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    runner.hooks[-2].stop.ignore()
+    return runner
+
+
+def checkpoints(folder):
+    return sorted(p.name for p in folder.glob('*.pth'))
+
+
+@pytest.mark.parametrize('iteration', [3, 4, 5, 7])
+def test_a_resumed_run_is_the_same_bit_for_bit(tmp_path, iteration):
+    whole = build(tmp_path / 'a', **{'train_dataloader.broken': (1, 5)})
+    whole.train()
+    changes = {'train_dataloader.broken': (1, 5)}
+    interrupted(tmp_path / 'b', iteration, **changes)
+    resumed = build(tmp_path / 'b', resume=True, **changes)
+    lines = Lines(resumed)
+    resumed.train()
+    for key in ('loss', 'grad_norm', 'lr', 'temperature'):
+        key = f'train/{key}'
+        assert history(resumed, key) == history(whole, key)
+    for mine, theirs in zip(
+        resumed.model.parameters(), whole.model.parameters(), strict=True
+    ):
+        assert torch.equal(mine, theirs)
+    # The data already seen are not read again, nor counted twice.
+    first = 3 if iteration < 6 else 6
+    read = resumed.train_dataloader.loaders[0].read
+    assert read == list(range(first, 8))
+    assert 'in the whole run, data: 32 pairs, 2 broken images' in lines
+
+
+def test_what_is_in_a_checkpoint(tmp_path):
+    build(tmp_path).train()
+    checkpoint = read_checkpoint(tmp_path / 'iter_8.pth')
+    meta = checkpoint['meta']
+    assert (meta['iter'], meta['epoch'], meta['seed']) == (8, 0, 7)
+    assert meta['versions']['torch'] == torch.__version__
+    assert "type='TinyModel'" in meta['cfg']
+    assert checkpoint['loop'][0]['loaders'] == [{'position': 8}]
+    assert len(checkpoint['param_schedulers']) == 2
+
+
+def test_the_last_few_checkpoints_stay(tmp_path):
+    changes = {
+        'default_hooks.checkpoint.interval': 1,
+        'default_hooks.checkpoint.max_keep': 2,
+    }
+    interrupted(tmp_path, 5, **changes)
+    assert checkpoints(tmp_path) == ['iter_4.pth', 'iter_5.pth']
+    build(tmp_path, resume=True, **changes).train()
+    assert checkpoints(tmp_path) == ['iter_7.pth', 'iter_8.pth']
+    pointed = (tmp_path / 'last_checkpoint').read_text()
+    assert pointed.endswith('iter_8.pth')
+
+
+def test_by_the_clock(tmp_path):
+    changes = {
+        'default_hooks.checkpoint.interval': None,
+        'default_hooks.checkpoint.minutes': 1e-9,
+        'default_hooks.checkpoint.max_keep': -1,
+    }
+    build(tmp_path, **changes).train()
+    assert len(checkpoints(tmp_path)) == 8
+
+
+def test_a_finished_run_is_left_alone(tmp_path):
+    build(tmp_path, **VALIDATED).train()
+    again = build(tmp_path, resume=True, **VALIDATED)
+    lines = Lines(again)
+    again.train()
+    assert 'iteration 8 of 8: nothing is left to train' in lines
+    assert again.val_loop.evaluator[0].seen == []
+    assert again.train_dataloader.loaders[0].read == []
+
+
+def test_a_validation_that_was_missed_is_made_up_for(tmp_path):
+    """Killed after the last checkpoint, before the last validation."""
+    changes = {**VALIDATED, 'default_hooks.checkpoint.interval': 2}
+    interrupted(tmp_path, 8, **changes)
+    assert not (tmp_path / 'val' / '8').exists()
+    build(tmp_path, resume=True, **changes).train()
+    assert (tmp_path / 'val' / '8' / 'metrics.json').is_file()
+
+
+def test_half_written_checkpoints_are_passed_over(tmp_path):
+    interrupted(tmp_path, 7)
+    path = tmp_path / 'iter_6.pth'
+    path.write_bytes(path.read_bytes()[:-100])
+    left = tmp_path / 'iter_9.pth.1.unfinished'
+    left.write_bytes(b'half')
+    resumed = build(tmp_path, resume=True)
+    lines = Lines(resumed)
+    resumed.train()
+    assert 'iter_3.pth at iteration 3' in lines
+    assert not left.exists()
+    assert history(resumed)[-1] == history(trained(tmp_path / 'b'))[-1]
+
+
+def test_damaged_checkpoints_are_passed_over_and_named(tmp_path):
+    interrupted(tmp_path, 7)
+    path = tmp_path / 'iter_6.pth'
+    data = bytearray(path.read_bytes())
+    data[2000:6000] = bytes(4000)
+    path.write_bytes(data)
+    resumed = build(tmp_path, resume=True)
+    lines = Lines(resumed)
+    resumed.train()
+    assert 'iter_6.pth is damaged' in lines
+    assert 'iter_3.pth at iteration 3' in lines
+
+
+def trained(folder, **changes):
+    runner = build(folder, **changes)
+    runner.train()
+    return runner
+
+
+def test_nothing_to_resume_is_said(tmp_path):
+    runner = build(tmp_path, resume=True)
+    lines = Lines(runner)
+    runner.train()
+    assert 'training starts from the beginning' in lines
+    assert runner.iter == 8
+
+
+def test_a_full_disk_is_said_and_keeps_the_last_good_one(
+    tmp_path, monkeypatch
+):
+    runner = build(tmp_path)
+    lines = Lines(runner)
+    real = write_checkpoint
+
+    def full(checkpoint, path):
+        if path.name == 'iter_6.pth':
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        return real(checkpoint, path)
+
+    monkeypatch.setattr(runner_module, 'write_checkpoint', full)
+    runner.train()
+    assert 'iter_6.pth could not be written (No space left on device)' in lines
+    assert 'the last good checkpoint is ' in lines
+    assert checkpoints(tmp_path) == ['iter_3.pth', 'iter_8.pth']
+    assert history(runner) == history(trained(tmp_path / 'b'))
+
+
+class Signal(Hook):
+    def __init__(self, number, iteration):
+        self.number, self.iteration = number, iteration
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if batch_idx == self.iteration:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_stop_it_saves_first(tmp_path, number):
+    before = signal.getsignal(number)
+    runner = build(tmp_path)
+    runner.register_hook(Signal(number, 4))
+    lines = Lines(runner)
+    runner.train()
+    assert runner.iter == 5
+    assert f'stopped by {number.name} after iteration 5' in lines
+    assert signal.getsignal(number) is before
+    resumed = build(tmp_path, resume=True)
+    resumed.train()
+    assert history(resumed) == history(trained(tmp_path / 'b'))
+
+
+def test_asked_to_stop_while_it_validates(tmp_path):
+    class InVal(Hook):
+        def before_val(self, runner):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    changes = {**VALIDATED, 'default_hooks.checkpoint.interval': 5}
+    runner = build(tmp_path, **changes)
+    runner.register_hook(InVal())
+    runner.train()
+    assert runner.iter == 2
+    assert checkpoints(tmp_path) == ['iter_2.pth']
+    assert read_checkpoint(tmp_path / 'iter_2.pth')['meta']['iter'] == 2
+    resumed = build(tmp_path, resume=True)
+    resumed.train()
+    assert history(resumed) == history(trained(tmp_path / 'b'))
+
+
+@pytest.mark.parametrize('rule', ['greater', 'less'])
+def test_the_best_checkpoint_is_kept(tmp_path, rule):
+    changes = {
+        **VALIDATED,
+        'default_hooks.checkpoint.save_best': 'tiny/weight',
+        'default_hooks.checkpoint.rule': rule,
+    }
+    runner = trained(tmp_path, **changes)
+    values = history(runner, 'val/tiny/weight')
+    best = max(values) if rule == 'greater' else min(values)
+    record = json.loads((tmp_path / 'best_checkpoint.json').read_text())
+    assert record['value'] == best
+    assert record['iter'] == 2 * (values.index(best) + 1)
+    name = f'best_tiny_weight_iter_{record["iter"]}.pth'
+    assert [n for n in checkpoints(tmp_path) if n[0] == 'b'] == [name]
+    weights = read_checkpoint(tmp_path / name)['state_dict']
+    found = float(weights['head.weight'].abs().sum())
+    assert found == pytest.approx(best)
+    assert read_checkpoint(tmp_path / name)['meta']['iter'] == record['iter']
+
+
+def test_a_metric_that_is_not_there_is_said(tmp_path):
+    changes = {
+        **VALIDATED,
+        'default_hooks.checkpoint.save_best': 'tiny/wieght',
+    }
+    runner = build(tmp_path, **changes)
+    lines = Lines(runner)
+    runner.train()
+    assert 'no metric tiny/wieght; there are: tiny/weight' in lines
+
+
+def test_weights_that_do_not_fit_stop_the_run(tmp_path):
+    trained(tmp_path)
+    path = str(tmp_path / 'iter_8.pth')
+    changes = {'load_from': path, 'model.width': 9}
+    with pytest.raises(ValueError, match='do not fit TinyModel'):
+        build(tmp_path / 'b', **changes).train()
+
+
+def test_weights_of_which_a_part_fits_are_taken_if_asked_for(tmp_path):
+    state = trained(tmp_path).model.state_dict()
+    state.pop('head.bias')
+    write_checkpoint({'state_dict': state}, tmp_path / 'part.pth')
+    changes = {'load_from': str(tmp_path / 'part.pth')}
+    with pytest.raises(ValueError, match=r'1 missing \(head.bias\)'):
+        build(tmp_path / 'b', **changes).train()
+    runner = build(tmp_path / 'c', load_strict=False, **changes)
+    lines = Lines(runner)
+    runner.load_or_resume()
+    assert torch.equal(runner.model.head.weight, state['head.weight'])
+    assert '3 of 4 keys matched' in lines
+
+
+def test_weights_come_from_safetensors_too(tmp_path):
+    state = trained(tmp_path).model.state_dict()
+    save_file(state, tmp_path / 'model.safetensors')
+    runner = build(tmp_path / 'b', load_from=str(tmp_path))
+    runner.load_or_resume()
+    assert torch.equal(runner.model.head.weight, state['head.weight'])
+    assert runner.iter == 0
+
+
+def test_no_run_is_resumed_from_weights(tmp_path):
+    state = trained(tmp_path).model.state_dict()
+    write_checkpoint({'state_dict': state}, tmp_path / 'weights.pth')
+    changes = {'load_from': str(tmp_path / 'weights.pth'), 'resume': True}
+    with pytest.raises(CheckpointError, match='use it as load_from'):
+        build(tmp_path / 'b', **changes).train()
+
+
+class Trap:
+    def __reduce__(self):
+        return os.mkdir, ('trap',)
+
+
+def test_a_checkpoint_runs_no_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    trained(tmp_path / 'a')
+    path = tmp_path / 'a' / 'iter_8.pth'
+    checkpoint = torch.load(path, weights_only=True)
+    # mmengine's own resume would run this text as a Python file.
+    checkpoint['meta']['config'] = 'import os; os.mkdir("trap")'
+    torch.save(checkpoint, path)
+    build(tmp_path / 'a', resume=True).train()
+    torch.save({**checkpoint, 'hook': Trap()}, path)
+    with pytest.raises(RefusedCheckpointError, match='--trust'):
+        build(tmp_path / 'a', resume=True).train()
+    assert not (tmp_path / 'trap').exists()
+
+
+def test_a_config_that_changed_is_told(tmp_path):
+    interrupted(tmp_path, 4)
+    changes = {'optim_wrapper.optimizer.lr': 0.5}
+    runner = build(tmp_path, resume=True, **changes)
+    lines = Lines(runner)
+    runner.train()
+    assert "+    optimizer=dict(fused=True, lr=0.5, type='AdamW')" in lines
+
+
+def test_the_seed_of_the_run_is_kept(tmp_path):
+    interrupted(tmp_path, 4)
+    runner = build(tmp_path, resume=True, **{'randomness.seed': 8})
+    lines = Lines(runner)
+    runner.train()
+    assert 'started with seed 7, which is kept: the config says 8' in lines
+    assert history(runner) == history(trained(tmp_path / 'b'))
+
+
+def test_more_processes_than_before_start_the_data_again(
+    tmp_path, monkeypatch
+):
+    interrupted(tmp_path, 4)
+    runner = build(tmp_path, resume=True)
+    runner._world_size = 2
+    lines = Lines(runner)
+    runner.train_loop, runner.load_or_resume()
+    assert 'had 1 places in the data and there are 2 processes' in lines
+    assert runner.train_dataloader.loaders[0].position == 0
+    assert runner.iter == 3
