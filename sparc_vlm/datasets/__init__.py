@@ -4,7 +4,17 @@ from sparc_vlm.datasets.huggingface import HuggingFaceTokenizer
 from sparc_vlm.datasets.images import BrokenImage
 from sparc_vlm.datasets.loader import PairLoader
 from sparc_vlm.datasets.pairs import PairDataset, PairSource
+from sparc_vlm.datasets.readers import (
+    ClassFolders,
+    CocoCaptions,
+    CsvCaptions,
+    KarpathyCaptions,
+    LabelLists,
+)
 from sparc_vlm.datasets.scenes import Scenes
+from sparc_vlm.datasets.shards import ShardLoader, write_shards
+from sparc_vlm.datasets.source import data_from_flag
+from sparc_vlm.datasets.store import ImageStore
 from sparc_vlm.datasets.tokenizer import CaptionTokenizer, load_tokenizer
 from sparc_vlm.datasets.tokens import TokenIds
 from sparc_vlm.datasets.transforms import PairTransform, collate
@@ -12,13 +22,22 @@ from sparc_vlm.datasets.transforms import PairTransform, collate
 __all__ = [
     'BrokenImage',
     'CaptionTokenizer',
+    'ClassFolders',
+    'CocoCaptions',
+    'CsvCaptions',
     'HuggingFaceTokenizer',
+    'ImageStore',
+    'KarpathyCaptions',
+    'LabelLists',
     'PairDataset',
     'PairLoader',
     'PairSource',
     'PairTransform',
     'Scenes',
+    'ShardLoader',
     'TokenIds',
     'collate',
+    'data_from_flag',
     'load_tokenizer',
+    'write_shards',
 ]

@@ -13,7 +13,7 @@ from PIL import Image
 from sparc_vlm.preprocess import to_rgb
 
 
-class BrokenImage(Exception):
+class BrokenImage(Exception):  # noqa: N818 - not always an error
     """A picture that cannot be read.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from abc import ABC, abstractmethod
 
 import numpy as np
@@ -57,6 +58,23 @@ class PairSource(ABC):
         Raises:
             BrokenImage: It cannot be read.
         """
+
+    def file(self, index: int) -> tuple[str, bytes]:
+        """The picture as a file: its ending, and its bytes.
+
+        Args:
+            index: Which one.
+
+        Returns:
+            'jpg' or the like, and the file as it is stored; a PNG where the
+            source stores none.
+
+        Raises:
+            BrokenImage: It cannot be read.
+        """
+        buffer = io.BytesIO()
+        self.image(index).save(buffer, 'PNG')
+        return 'png', buffer.getvalue()
 
 
 @DATASETS.register_module()

@@ -55,6 +55,7 @@ class CaptionTokenizer:
     Attributes:
         vocab_size: Number of token ids.
         max_length: Tokens kept of a caption.
+        unknown_id: Of the unknown token.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class CaptionTokenizer:
         self._tokenizer = tokenizer
         self.max_length = max_length
         self.vocab_size = tokenizer.get_vocab_size()
+        self.unknown_id = tokenizer.token_to_id(UNKNOWN)
 
     @classmethod
     def train(

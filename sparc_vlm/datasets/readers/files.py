@@ -1,0 +1,42 @@
+"""JSON annotation files, with errors that say which file is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sparc_vlm.datasets.report import Report
+from sparc_vlm.datasets.text import read_text
+
+
+def read_json(path: str | Path, needs: str, reading: Report) -> dict[str, Any]:
+    """Reads an annotation file.
+
+    Args:
+        path: The file.
+        needs: The top-level keys that it must have, in one string.
+        reading: Counts lines in a wrong encoding.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not JSON, or a key is missing.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'no annotations at {path}: no such file')
+    try:
+        # Control characters inside strings are met in captions.
+        content = json.loads(read_text(path, reading), strict=False)
+    except json.JSONDecodeError as error:
+        raise ValueError(f'{path} is not JSON: {error}') from error
+    missing = [
+        key
+        for key in needs.split()
+        if not isinstance(content, dict) or key not in content
+    ]
+    if missing:
+        raise ValueError(
+            f'{path} has no {missing[0]!r}: expected an annotation file with '
+            f'{", ".join(needs.split())}'
+        )
+    return content

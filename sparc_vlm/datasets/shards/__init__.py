@@ -1,0 +1,7 @@
+"""WebDataset tar shards: read, resumed and written."""
+
+from sparc_vlm.datasets.shards.files import count_pairs, find_shards
+from sparc_vlm.datasets.shards.loader import ShardLoader
+from sparc_vlm.datasets.shards.writer import write_shards
+
+__all__ = ['ShardLoader', 'count_pairs', 'find_shards', 'write_shards']

@@ -1,0 +1,199 @@
+"""Gets data ready: draws scenes, writes shards, trains tokenizers.
+
+    python tools/prepare_data.py scenes OUT --num-images 10000
+    python tools/prepare_data.py shards coco:/data/coco OUT
+    python tools/prepare_data.py tokenizer karpathy:/data/dataset.json OUT
+
+What was done in an earlier run is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from sparc_vlm.datasets import CaptionTokenizer, Scenes, load_tokenizer
+from sparc_vlm.datasets.export import export_scenes
+from sparc_vlm.datasets.pairs import PairSource
+from sparc_vlm.datasets.scenes.source import SPLITS
+from sparc_vlm.datasets.shards import write_shards
+from sparc_vlm.datasets.source import data_from_flag
+from sparc_vlm.datasets.statistics import all_captions, count_tokens
+from sparc_vlm.registry import DATASETS
+
+console = Console()
+
+
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Reads the command line.
+
+    Args:
+        arguments: Instead of those of the process.
+    """
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest='command', required=True)
+    scenes = commands.add_parser('scenes', help='draw scenes to disk')
+    scenes.add_argument('out', help='folder to write to')
+    scenes.add_argument('--split', default='train', choices=SPLITS)
+    scenes.add_argument('--num-images', type=int)
+    scenes.add_argument('--size', type=int, default=64, help='in pixels')
+    scenes.add_argument('--seed', type=int, default=0)
+    scenes.set_defaults(run=run_scenes)
+    shards = commands.add_parser('shards', help='write tar shards')
+    shards.add_argument('data', help='scenes, coco:/path, csv:/path, ...')
+    shards.add_argument('out', help='folder to write to')
+    shards.add_argument('--split', default='train', choices=('train', 'val'))
+    shards.add_argument('--per-shard', type=int, default=1000)
+    shards.add_argument('--num-workers', type=int, default=1)
+    shards.add_argument('--tokenizer', help='folder; counts its tokens')
+    shards.set_defaults(run=run_shards)
+    tokenizer = commands.add_parser('tokenizer', help='train a tokenizer')
+    tokenizer.add_argument('data', help='scenes, coco:/path, csv:/path, ...')
+    tokenizer.add_argument('out', help='folder to write to')
+    tokenizer.add_argument('--vocab-size', type=int, default=32_000)
+    tokenizer.add_argument('--max-length', type=int, default=55)
+    tokenizer.add_argument(
+        '--max-captions',
+        type=int,
+        default=5_000_000,
+        help='train on so many at the most, spread evenly',
+    )
+    tokenizer.set_defaults(run=run_tokenizer)
+    return parser.parse_args(arguments)
+
+
+def run_scenes(args: argparse.Namespace) -> None:
+    """Draws scenes to disk in COCO's layout."""
+    scenes = Scenes(args.split, args.size, args.num_images, args.seed)
+    with progress('drawing scenes', len(scenes)) as done:
+        counts = export_scenes(scenes, args.out, done)
+    show(counts)
+    console.print(f'written to {args.out}: train with --data coco:{args.out}')
+
+
+def run_shards(args: argparse.Namespace) -> None:
+    """Writes a source as tar shards."""
+    tokenizer = load_tokenizer(args.tokenizer) if args.tokenizer else None
+    source = open_source(args.data, args.split)
+    with progress('writing shards', len(source)) as done:
+        counts = write_shards(
+            source, args.out, args.per_shard, args.num_workers, done
+        )
+    show(counts)
+    if tokenizer is not None:
+        show_tokens(source, tokenizer)
+    last = counts['shards'] - 1
+    console.print(
+        f'written to {args.out}: train with '
+        f'--data shards:{args.out}/{{000000..{last:06d}}}.tar'
+    )
+
+
+def run_tokenizer(args: argparse.Namespace) -> None:
+    """Trains a tokenizer on the captions of a source."""
+    source = open_source(args.data, 'train')
+    captions = list(all_captions(source, args.max_captions))
+    console.print(f'training on {len(captions)} captions')
+    tokenizer = CaptionTokenizer.train(
+        captions, args.vocab_size, args.max_length, show_progress=True
+    )
+    tokenizer.save(args.out)
+    show({'vocabulary': tokenizer.vocab_size})
+    show_tokens(source, tokenizer)
+    console.print(f'written to {args.out}')
+
+
+def open_source(flag: str, split: str) -> PairSource:
+    """The pictures and captions that a flag names.
+
+    Args:
+        flag: As `--data` of the training tool.
+        split: 'train' or 'val'.
+
+    Raises:
+        ValueError: There are no such pairs, or they are shards already.
+    """
+    config = data_from_flag(flag)[split]
+    if config is None or config['type'] == 'ShardLoader':
+        raise ValueError(f'{flag} has no {split} pictures to read')
+    source = DATASETS.build(config)
+    show({'pictures': len(source), **reading(source)})
+    return source
+
+
+def reading(source: PairSource) -> dict[str, object]:
+    """What was wrong with the annotations of a source."""
+    return {name: count for name, count in source.reading.items() if count}
+
+
+def show_tokens(source: PairSource, tokenizer: CaptionTokenizer) -> None:
+    """Prints how many tokens captions have, of 100000 at the most."""
+    counts = count_tokens(all_captions(source, 100_000), tokenizer)
+    console.print(
+        f'tokens per caption: mean {counts.mean:.1f}, most {counts.longest}, '
+        f'cut at {tokenizer.max_length}: {counts.truncated:.2%}, unknown: '
+        f'{counts.unknown:.2%}; empty captions: {counts.empty}'
+    )
+
+
+def show(counts: dict[str, object]) -> None:
+    """Prints counts in one line, examples below."""
+    lines = counts.get('examples', [])
+    parts = [
+        f'{name.replace("_", " ")}: {value}'
+        for name, value in counts.items()
+        if name != 'examples'
+    ]
+    console.print(', '.join(parts), highlight=False)
+    for line in lines:
+        console.print(f'  {line}', highlight=False, markup=False)
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar with the time that is left; yields its update."""
+    columns = (
+        TextColumn('{task.description}'),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn('left'),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the tool; a mistake of the user's is one sentence.
+
+    Args:
+        arguments: Instead of those of the process.
+    """
+    args = parse_args(arguments)
+    try:
+        args.run(args)
+    except (FileNotFoundError, ValueError, ImportError) as error:
+        console.print(f'[red]{type(error).__name__}[/]: {error}')
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
