@@ -7,6 +7,7 @@ caption, laid over the picture.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +16,15 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from matplotlib import colormaps
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 from torch.nn import functional as F
 
 from sparc_vlm.evaluation.encoding import on_cpu, whole_picture
 from sparc_vlm.evaluation.words import (
-    FUNCTION_WORDS,
     Alignment,
     encode_words,
-    plain,
+    is_function_word,
 )
 from sparc_vlm.models.alignment import sparse_alignment
 
@@ -120,8 +119,9 @@ def draw_word_maps(
 
     Args:
         maps: What to draw.
-        function_words: 'draw' shows words such as 'the' and 'of' like any
-            other, 'dim' fades them, 'omit' leaves them out.
+        function_words: 'draw' shows words such as 'the' and 'of', and
+            punctuation, like any other, 'dim' fades them, 'omit' leaves them
+            out.
         columns: Panels in a row.
     """
     return compare_word_maps({'': maps}, function_words, columns)
@@ -159,24 +159,71 @@ def compare_word_maps(
     shown = _shown(first.words, function_words)
     bands = max(math.ceil(len(shown) / (columns - 1)), 1)
     per_row = max(math.ceil(len(shown) / bands), 1)
-    rows = bands * len(models)
-    figure = Figure(
-        figsize=(PANEL * (per_row + 1), (PANEL + 0.2) * rows + 0.4),
-        layout='constrained',
-    )
-    figure.suptitle(first.caption, fontsize=10, wrap=True)
-    axes = figure.subplots(rows, per_row + 1, squeeze=False)
-    for panel in axes.flat:
-        panel.set_axis_off()
-    for row in range(rows):
+    panels = _Panels(first, bands * len(models), per_row + 1)
+    for row in range(bands * len(models)):
         band, number = divmod(row, len(models))
         name, maps = list(models.items())[number]
-        _picture(axes[row, 0], name, maps)
+        panels.add(row, 0, np.asarray(maps.image), name, fontweight='bold')
         words = shown[band * per_row : (band + 1) * per_row]
-        for panel, word in zip(axes[row, 1:], words, strict=False):
-            is_dim = function_words == 'dim' and _is_function(maps, word)
-            _word(panel, maps, word, is_dim)
-    return figure
+        for column, word in enumerate(words, 1):
+            overlay, title = maps.overlay(word), maps.words[word]
+            if function_words == 'dim' and is_function_word(title):
+                faded = 0.35 * overlay + 0.65
+                panels.add(row, column, faded, title, color='0.6')
+            else:
+                panels.add(row, column, overlay, title)
+    return panels.figure
+
+
+class _Panels:
+    """A figure of titled pictures of one shape in rows and columns.
+
+    Placed by hand: matplotlib's own layouts take seconds for many panels.
+
+    Args:
+        maps: Whose caption stands above, and whose picture gives the shape.
+        rows: Of panels.
+        columns: Of panels.
+    """
+
+    def __init__(self, maps: WordMaps, rows: int, columns: int) -> None:
+        gap, title = 0.08, 0.24
+        self.side = (PANEL, PANEL * maps.image.height / maps.image.width)
+        self.step = (self.side[0] + gap, self.side[1] + title)
+        across = gap + columns * self.step[0]
+        # A line is full at about 12 characters an inch.
+        lines = textwrap.wrap(maps.caption, int(12 * across)) or ['']
+        above = 0.15 + 0.17 * len(lines)
+        self.start = (gap, above + title)
+        self.size = (across, above + gap + rows * self.step[1])
+        self.figure = Figure(figsize=self.size)
+        self.figure.suptitle(
+            '\n'.join(lines), fontsize=10, y=1 - 0.05 / self.size[1], va='top'
+        )
+
+    def add(
+        self,
+        row: int,
+        column: int,
+        picture: np.ndarray,
+        title: str,
+        **font: Any,
+    ) -> None:
+        """Puts a picture in its place, its title above."""
+        left = self.start[0] + column * self.step[0]
+        top = self.start[1] + row * self.step[1]
+        (width, height), (across, down) = self.side, self.size
+        axes = self.figure.add_axes(
+            (
+                left / across,
+                1 - (top + height) / down,
+                width / across,
+                height / down,
+            )
+        )
+        axes.imshow(picture, aspect='auto')
+        axes.set_axis_off()
+        axes.set_title(title, fontsize=9, pad=3, **font)
 
 
 def save(figure: Figure, path: str | Path, dpi: int = 110) -> None:
@@ -206,27 +253,5 @@ def _shown(words: Sequence[str], function_words: FunctionWords) -> list[int]:
     return [
         place
         for place, word in enumerate(words)
-        if function_words != 'omit' or plain(word) not in FUNCTION_WORDS
+        if function_words != 'omit' or not is_function_word(word)
     ]
-
-
-def _is_function(maps: WordMaps, word: int) -> bool:
-    """Whether a word is one like 'the' or 'of'."""
-    return plain(maps.words[word]) in FUNCTION_WORDS
-
-
-def _picture(panel: Axes, name: str, maps: WordMaps) -> None:
-    """The picture itself, with the model's name above."""
-    panel.imshow(maps.image, aspect='auto')
-    panel.set_box_aspect(maps.image.height / maps.image.width)
-    panel.set_title(name, fontsize=9, fontweight='bold')
-
-
-def _word(panel: Axes, maps: WordMaps, word: int, is_dim: bool) -> None:
-    """One word's panel."""
-    overlay = maps.overlay(word)
-    panel.imshow(0.35 * overlay + 0.65 if is_dim else overlay, aspect='auto')
-    panel.set_box_aspect(maps.image.height / maps.image.width)
-    panel.set_title(
-        maps.words[word], fontsize=9, color='0.6' if is_dim else 'black'
-    )

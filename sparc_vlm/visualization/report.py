@@ -37,7 +37,7 @@ tbody tr + tr > * { border-top: 1px solid #eceef1; }
 figure { margin: 1.2rem 0; overflow-x: auto; }
 figure img { max-width: 100%; height: auto; }
 figcaption, .note { color: #5a6270; font-size: .9rem; }
-@media (max-width: 40rem) { figure img { max-width: none; width: 46rem; }
+@media (max-width: 40rem) { figure img { max-width: none; }
   th, td { padding: .3rem .5rem; } }
 """
 

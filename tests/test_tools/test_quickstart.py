@@ -1,0 +1,173 @@
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import sparc_vlm
+from tests.test_evaluation.colour_world import ColourModel
+from tools import quickstart
+
+RECIPE = """
+train_cfg = dict(type='PretrainLoop', max_iters=1000, val_interval=200)
+randomness = dict(seed=3)
+val_evaluator = [
+    dict(type='Retrieval', dataset=dict(type='Scenes', split='val', size=32)),
+]
+"""
+
+
+@pytest.fixture
+def recipes(tmp_path, monkeypatch):
+    """Two recipes, and everything that lies outside of the tool replaced."""
+    monkeypatch.setattr(quickstart, 'ROOT', tmp_path)
+    configs = {}
+    for name in ('CLIP', 'SPARC'):
+        configs[name] = tmp_path / f'{name.lower()}.py'
+        configs[name].write_text(RECIPE)
+    monkeypatch.setattr(quickstart, 'CONFIGS', configs)
+    monkeypatch.setattr(quickstart, 'DRAWN', 1)
+    monkeypatch.setattr(
+        sparc_vlm,
+        'load',
+        lambda path: ColourModel(dense_shift=int('clip' in str(path))),
+        raising=False,
+    )
+    return configs
+
+
+class Trainer:
+    """Stands in for the subprocess: notes its command, leaves a model."""
+
+    def __init__(self):
+        self.commands = []
+        self.codes = {}
+
+    def __call__(self, command, cwd, check):
+        self.commands.append(command[2:])
+        name = Path(command[2]).stem
+        folder = Path(command[command.index('--work-dir') + 1])
+        if self.codes.get(name):
+            return SimpleNamespace(returncode=self.codes[name])
+        (folder / 'model').mkdir(parents=True, exist_ok=True)
+        log = folder / '20260101_000000' / 'vis_data' / 'scalars.json'
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text('{"loss": 2.0, "step": 1}\n{"loss": 1.0, "step": 2}')
+        return SimpleNamespace(returncode=0)
+
+    @property
+    def names(self):
+        return [Path(command[0]).stem for command in self.commands]
+
+
+@pytest.fixture
+def trainer(monkeypatch):
+    trainer = Trainer()
+    monkeypatch.setattr(quickstart.subprocess, 'run', trainer)
+    return trainer
+
+
+def run(folder, *arguments):
+    return quickstart.main(
+        ['--work-dir', str(folder), '--seconds', '60', *arguments]
+    )
+
+
+def test_both_are_trained_compared_and_written(
+    recipes, trainer, tmp_path, capsys
+):
+    folder = tmp_path / 'out'
+    assert run(folder) == 0
+    assert trainer.names == ['clip', 'sparc']
+    assert '--resume' not in trainer.commands[0]
+    # 15 of 1155 seconds that are not spent on the rest, of 1000 updates.
+    assert 'train_cfg.max_iters=13' in trainer.commands[0]
+    assert 'train_cfg.val_interval=2' in trainer.commands[0]
+    assert 'randomness.seed=0' in trainer.commands[0]
+    printed = capsys.readouterr().out
+    assert printed.count('chance') >= 1
+    assert '50 held-out scenes' in printed
+    assert 'SPARC is better than CLIP on' in printed
+    assert 'NOT better' in printed
+    found = json.loads((folder / 'results.json').read_text())
+    assert found['seed'] == 0
+    assert set(found['metrics']) == {'CLIP', 'SPARC'}
+    assert 'max_iters=13' in found['config']['SPARC']
+    assert 'torch' in found['versions']
+    assert len(found['results']['CLIP'][0]['samples']) == 50
+    assert '<table>' in (folder / 'index.html').read_text('utf-8')
+    assert (folder / 'figures' / 'maps-0.png').is_file()
+
+
+def test_what_is_trained_is_not_trained_again(
+    recipes, trainer, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(quickstart, 'compare', lambda *_: None)
+    folder = tmp_path / 'out'
+    run(folder)
+    run(folder)
+    assert trainer.names == ['clip', 'sparc']
+    assert 'already trained' in capsys.readouterr().out
+
+
+def test_other_settings_are_trained_anew_and_the_old_kept(
+    recipes, trainer, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(quickstart, 'compare', lambda *_: None)
+    folder = tmp_path / 'out'
+    run(folder)
+    run(folder, '--seed', '1')
+    assert trainer.names == ['clip', 'sparc'] * 2
+    assert '--resume' not in trainer.commands[2]
+    assert (folder / 'clip-earlier-1' / 'model').is_dir()
+    recipes['SPARC'].write_text(RECIPE + 'model = dict(width=2)\n')
+    run(folder, '--seed', '1')
+    assert trainer.names == ['clip', 'sparc'] * 2 + ['sparc']
+
+
+def test_a_failed_arm_is_reported_and_resumed_next_time(
+    recipes, trainer, tmp_path, capsys
+):
+    folder = tmp_path / 'out'
+    trainer.codes['sparc'] = 7
+    assert run(folder) == 1
+    printed = capsys.readouterr().out
+    assert 'SPARC FAILED: training ended with code 7' in printed
+    assert 'Only CLIP was trained' in printed
+    page = (folder / 'index.html').read_text('utf-8')
+    assert 'SPARC failed: training ended with code 7' in page
+    trainer.codes.clear()
+    assert run(folder) == 0
+    assert trainer.names == ['clip', 'sparc', 'sparc']
+    assert '--resume' in trainer.commands[2]
+    assert 'SPARC is better' in capsys.readouterr().out
+
+
+def test_everything_failed(recipes, trainer, tmp_path):
+    trainer.codes.update(clip=1, sparc=1)
+    assert run(tmp_path / 'out') == 1
+    assert not (tmp_path / 'out' / 'results.json').exists()
+
+
+def test_training_without_a_model_is_a_failure(
+    recipes, trainer, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(
+        quickstart.subprocess,
+        'run',
+        lambda *_, **__: SimpleNamespace(returncode=0),
+    )
+    assert run(tmp_path / 'out') == 1
+    assert 'left no model' in capsys.readouterr().out
+
+
+def test_full_run_keeps_the_recipe(recipes):
+    arms, pictures = quickstart.plan(quickstart.parse([]))
+    assert pictures == quickstart.PICTURES
+    assert arms[0].options == {'randomness.seed': 0}
+
+
+def test_steps_can_be_chosen(recipes):
+    arms, _ = quickstart.plan(quickstart.parse(['--steps', '500']))
+    assert arms[1].options['train_cfg.max_iters'] == 500
+    assert arms[1].options['train_cfg.val_interval'] == 100
