@@ -22,9 +22,15 @@ _WORDS = (
     'by to from with without into onto over under above below near beside '
     'behind between next before after for as is are was were be been being '
     'has have had do does there it its their his her he she they them while '
-    'which who where very'
+    'which who where very you can'
 )
 FUNCTION_WORDS = frozenset(_WORDS.split())
+
+
+def is_function_word(word: str) -> bool:
+    """Whether a word names nothing: 'the', 'of', a punctuation mark."""
+    word = plain(word)
+    return not word or word in FUNCTION_WORDS
 
 
 def plain(word: str) -> str:

@@ -8,7 +8,12 @@ from sparc_vlm.evaluation.tasks.pointing import (
     hit,
     named_objects,
 )
-from sparc_vlm.evaluation.words import encode_words, merge_pieces, plain
+from sparc_vlm.evaluation.words import (
+    encode_words,
+    is_function_word,
+    merge_pieces,
+    plain,
+)
 from tests.test_evaluation.colour_world import (
     Board,
     Boards,
@@ -24,6 +29,12 @@ def softmax_alignment(tokens, patches):
 def test_plain_words():
     assert plain(' "Circle," ') == 'circle'
     assert plain('T-shirt.') == 't-shirt'
+
+
+def test_function_words_and_marks():
+    assert is_function_word('The')
+    assert is_function_word(',')
+    assert not is_function_word('Circle')
 
 
 def test_pieces_of_a_word_are_averaged():
@@ -91,6 +102,7 @@ def test_model_that_drops_marks_is_refused():
         # Red belongs to another noun, across a function word.
         ('a red box above a circle', {5: ['red circle', 'blue circle']}),
         ('one star, below it two boxes', {1: ['green star']}),
+        ('red , circle', {2: ['red circle', 'blue circle']}),
         ('nothing here', {}),
     ],
 )

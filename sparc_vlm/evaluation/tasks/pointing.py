@@ -11,9 +11,9 @@ from sparc_vlm.evaluation.encoding import image_chunks, on_cpu, whole_picture
 from sparc_vlm.evaluation.overlap import given_classes
 from sparc_vlm.evaluation.task import Progress, Task, TaskResult
 from sparc_vlm.evaluation.words import (
-    FUNCTION_WORDS,
     Alignment,
     encode_words,
+    is_function_word,
     plain,
 )
 from sparc_vlm.registry import TASKS
@@ -25,8 +25,8 @@ def named_objects(words: list[str], names: list[str]) -> dict[int, list[str]]:
     A word stands for an object when it is the last word of the object's
     name, singular or plural: 'circle' and 'circles' for 'red circle'. Where
     several names end alike, the words before it decide, back to the next
-    function word: in 'a small red circle' the name with most of its words
-    among 'small red'. A tie names them all.
+    function word or mark: in 'a small red circle' the name with most of its
+    words among 'small red'. A tie names them all.
 
     Args:
         words: The words of the caption.
@@ -43,7 +43,7 @@ def named_objects(words: list[str], names: list[str]) -> dict[int, list[str]]:
             continue
         before: set[str] = set()
         for earlier in reversed(words[:place]):
-            if earlier in FUNCTION_WORDS:
+            if is_function_word(earlier):
                 break
             before.add(earlier)
         matches = [
