@@ -78,6 +78,37 @@ def _taps(
     return torch.stack([before, after], 1).long().flatten(), weight.flatten()
 
 
+class _Sides(NamedTuple):
+    """One axis of all regions: start, length and samples in a bin, (K,)."""
+
+    start: Tensor
+    length: Tensor
+    samples: Tensor
+
+    def taps(self, part: slice, bins: int, size: int) -> tuple[Tensor, Tensor]:
+        """`_taps` of some of the regions."""
+        return _taps(*(side[part] for side in self), bins, size)
+
+
+def _sides(rois: Tensor, pooling: Pooling) -> tuple[_Sides, _Sides]:
+    """Where the regions lie on the feature map, down and across."""
+    corners = rois[:, 1:] * pooling.spatial_scale
+    corners = corners - (0.5 if pooling.aligned else 0.0)
+    # a step that diverged must not ask for endless samples
+    finite = corners.isfinite().all(1, keepdim=True)
+    x1, y1, x2, y2 = torch.where(finite, corners, 0.0).unbind(1)
+    sides = []
+    for start, end, bins in zip((y1, x1), (y2, x2), pooling.bins, strict=True):
+        length = end - start
+        if not pooling.aligned:
+            length = length.clamp(min=1)
+        samples = (length / bins).ceil().long().clamp(min=0)
+        if pooling.sampling_ratio > 0:
+            samples = torch.full_like(samples, pooling.sampling_ratio)
+        sides.append(_Sides(start, length, samples))
+    return sides[0], sides[1]
+
+
 def _entries(
     rois: Tensor, pooling: Pooling
 ) -> Iterator[tuple[slice, Tensor, Tensor, Tensor]]:
@@ -92,38 +123,24 @@ def _entries(
         bins; pixel (in the flattened batch) and weight of each entry.
     """
     (_, height, width), (rows, columns) = pooling.image, pooling.bins
-    corners = rois[:, 1:] * pooling.spatial_scale
-    corners = corners - (0.5 if pooling.aligned else 0.0)
-    # a step that diverged must not ask for endless samples
-    finite = corners.isfinite().all(1, keepdim=True)
-    corners = torch.where(finite, corners, 0.0)
-    x1, y1, x2, y2 = corners.unbind(1)
-    w, h = x2 - x1, y2 - y1
-    if not pooling.aligned:
-        w, h = w.clamp(min=1), h.clamp(min=1)
-    if pooling.sampling_ratio > 0:
-        fixed = torch.full_like(rois[:, 0], pooling.sampling_ratio).long()
-        down, across = fixed, fixed
-    else:
-        down = (h / rows).ceil().long().clamp(min=0)
-        across = (w / columns).ceil().long().clamp(min=0)
-    per_bin = 4 * down * across
+    down, across = _sides(rois, pooling)
+    per_bin = 4 * down.samples * across.samples
     group = (per_bin * rows * columns).cumsum(0) // _MAX_ENTRIES
     first = 0
     for count in group.unique_consecutive(return_counts=True)[1].tolist():
         part = slice(first, first + count)
         first += count
-        y, y_weight = _taps(y1[part], h[part], down[part], rows, height)
-        x, x_weight = _taps(x1[part], w[part], across[part], columns, width)
+        y, y_weight = down.taps(part, rows, height)
+        x, x_weight = across.taps(part, columns, width)
+        # each bin pairs each of its taps down with each of those across
+        y_taps, x_taps = 2 * down.samples[part], 2 * across.samples[part]
         counts = per_bin[part].repeat_interleave(rows * columns)
-        bin_, place = _ragged(counts)
-        region = bin_ // (rows * columns)
-        in_region = bin_ % (rows * columns)
-        y_taps, x_taps = 2 * down[part], 2 * across[part]
+        bins, place = _ragged(counts)
+        region, bins = bins // (rows * columns), bins % (rows * columns)
         y_first = (y_taps * rows).cumsum(0) - y_taps * rows
         x_first = (x_taps * columns).cumsum(0) - x_taps * columns
-        i = y_first[region] + in_region // columns * y_taps[region]
-        j = x_first[region] + in_region % columns * x_taps[region]
+        i = y_first[region] + bins // columns * y_taps[region]
+        j = x_first[region] + bins % columns * x_taps[region]
         i = i + place // x_taps[region]
         j = j + place % x_taps[region]
         image = rois[part, 0].long()[region]
