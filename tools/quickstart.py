@@ -152,18 +152,36 @@ def plan(options: argparse.Namespace) -> tuple[list[Arm], int]:
     """The arms, and how many held-out pictures they are measured on."""
     part = (options.seconds - FIXED_SECONDS) / (FULL_SECONDS - FIXED_SECONDS)
     part = min(max(part, 0.01), 1.0)
+    pictures = max(round(PICTURES * part), 50)
     arms = []
     for name, path in CONFIGS.items():
-        full = Config.fromfile(path).train_cfg
-        steps = options.steps or max(round(full.max_iters * part), 2)
+        config = Config.fromfile(path)
+        full = config.train_cfg.max_iters
+        steps = options.steps or max(round(full * part), 2)
         changes: dict[str, Any] = {'randomness.seed': options.seed}
-        if steps != full.max_iters:
-            changes['train_cfg.max_iters'] = steps
-            every = max(full.val_interval * steps // full.max_iters, 1)
-            changes['train_cfg.val_interval'] = every
+        if steps != full:
+            changes |= shortened(config, steps)
+        if pictures < PICTURES:
+            for place in range(len(config.val_evaluator)):
+                key = f'val_evaluator.{place}.dataset.num_images'
+                changes[key] = pictures
         folder = options.work_dir.resolve() / name.lower()
         arms.append(Arm(name, path, folder, changes))
-    return arms, max(round(PICTURES * part), 50)
+    return arms, pictures
+
+
+def shortened(config: Config, steps: int) -> dict[str, Any]:
+    """Options that make a recipe, its schedule included, so many updates."""
+    full = config.train_cfg.max_iters
+    changes = {'train_cfg.max_iters': steps}
+    lengths = {'train_cfg.val_interval': config.train_cfg.val_interval}
+    for place, schedule in enumerate(config.get('param_scheduler', [])):
+        for key in ('begin', 'end'):
+            if schedule.get(key):
+                lengths[f'param_scheduler.{place}.{key}'] = schedule[key]
+    for key, length in lengths.items():
+        changes[key] = max(length * steps // full, 1)
+    return changes
 
 
 def main(arguments: list[str] | None = None) -> int:

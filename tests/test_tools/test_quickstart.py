@@ -11,8 +11,13 @@ from tools import quickstart
 RECIPE = """
 train_cfg = dict(type='PretrainLoop', max_iters=1000, val_interval=200)
 randomness = dict(seed=3)
+param_scheduler = [
+    dict(type='LinearLR', begin=0, end=100),
+    dict(type='CosineAnnealingLR', begin=100),
+]
 val_evaluator = [
-    dict(type='Retrieval', dataset=dict(type='Scenes', split='val', size=32)),
+    dict(type='Retrieval', dataset=dict(type='Scenes', split='val', size=32,
+         num_images=1000)),
 ]
 """
 
@@ -84,6 +89,8 @@ def test_both_are_trained_compared_and_written(
     assert 'train_cfg.max_iters=13' in trainer.commands[0]
     assert 'train_cfg.val_interval=2' in trainer.commands[0]
     assert 'randomness.seed=0' in trainer.commands[0]
+    few = 'val_evaluator.0.dataset.num_images=50'
+    assert few in trainer.commands[0]
     printed = capsys.readouterr().out
     assert printed.count('chance') >= 1
     assert '50 held-out scenes' in printed
@@ -169,5 +176,10 @@ def test_full_run_keeps_the_recipe(recipes):
 
 def test_steps_can_be_chosen(recipes):
     arms, _ = quickstart.plan(quickstart.parse(['--steps', '500']))
-    assert arms[1].options['train_cfg.max_iters'] == 500
-    assert arms[1].options['train_cfg.val_interval'] == 100
+    assert arms[1].options == {
+        'randomness.seed': 0,
+        'train_cfg.max_iters': 500,
+        'train_cfg.val_interval': 100,
+        'param_scheduler.0.end': 50,
+        'param_scheduler.1.begin': 50,
+    }
