@@ -10,8 +10,11 @@ from sparc_vlm.engine.checkpoint import (
     write_checkpoint,
 )
 from sparc_vlm.engine.checkpoint_hook import SafeCheckpointHook
+from sparc_vlm.engine.config_check import check_config, load_config
+from sparc_vlm.engine.config_error import ConfigError
 from sparc_vlm.engine.loops import PretrainLoop
 from sparc_vlm.engine.optim import AutocastOptimWrapper, NonFiniteError
+from sparc_vlm.engine.processes import join_processes
 from sparc_vlm.engine.runner import SparcRunner
 from sparc_vlm.engine.task_loop import TaskLoop
 from sparc_vlm.engine.throughput_hook import ThroughputHook
@@ -20,6 +23,7 @@ __all__ = [
     'AutocastOptimWrapper',
     'BrokenCheckpointError',
     'CheckpointError',
+    'ConfigError',
     'NonFiniteError',
     'PretrainLoop',
     'RefusedCheckpointError',
@@ -27,7 +31,10 @@ __all__ = [
     'SparcRunner',
     'TaskLoop',
     'ThroughputHook',
+    'check_config',
     'is_whole',
+    'join_processes',
+    'load_config',
     'read_checkpoint',
     'whole_checkpoints',
     'write_checkpoint',

@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 import re
 import time
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +35,6 @@ from sparc_vlm.engine.versions import versions
 from sparc_vlm.registry import RUNNERS
 from sparc_vlm.weights import load_into, read_weights
 
-PATIENCE = 4 * 3600
-"""Seconds that processes wait for each other: one of them may validate."""
 MOST_CHANGES = 10
 UNTOLD = ('+++', '---', '+resume', '-resume', '+load_from', '-load_from')
 
@@ -59,13 +56,8 @@ class SparcRunner(Runner):
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
         """As mmengine's; processes on a CPU meet through gloo."""
-        if self.distributed and not dist.is_distributed():
-            limits = env_cfg.setdefault('dist_cfg', {})
-            limits.setdefault('timeout', PATIENCE)
-            if not torch.cuda.is_available():
-                # mmengine's own set-up asks for a GPU.
-                limit = timedelta(seconds=limits['timeout'])
-                torch.distributed.init_process_group('gloo', timeout=limit)
+        limits = env_cfg.get('dist_cfg') or {}
+        join_processes(limits.get('timeout', PATIENCE))
         super().setup_env(env_cfg)
 
     def wrap_model(

@@ -2,6 +2,13 @@
 
 from sparc_vlm.datasets.shards.files import count_pairs, find_shards
 from sparc_vlm.datasets.shards.loader import ShardLoader
+from sparc_vlm.datasets.shards.stream import read_shard
 from sparc_vlm.datasets.shards.writer import write_shards
 
-__all__ = ['ShardLoader', 'count_pairs', 'find_shards', 'write_shards']
+__all__ = [
+    'ShardLoader',
+    'count_pairs',
+    'find_shards',
+    'read_shard',
+    'write_shards',
+]

@@ -1,0 +1,176 @@
+"""A trained model as a folder that anyone can load, and loading it.
+
+The folder holds weights (safetensors), the model's config, preprocessing
+included, as JSON, and its tokenizer. Nothing in it is code, and reading it
+runs none.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from safetensors.torch import save as serialise
+
+from sparc_vlm.engine.files import atomic_file, write_json
+from sparc_vlm.models import ImageTextPretrainer
+from sparc_vlm.registry import HOOKS, MODELS
+from sparc_vlm.weights import (
+    WEIGHTS_FILE,
+    WeightsError,
+    load_into,
+    read_weights,
+)
+
+CONFIG_FILE = 'config.json'
+TOKENIZER_FOLDER = 'tokenizer'
+FORMAT = 1
+ENCODERS = ('vision', 'text')
+
+
+def save(
+    model: ImageTextPretrainer, folder: str | Path, model_cfg: dict[str, Any]
+) -> Path:
+    """Writes a model folder; each file is replaced whole or not at all.
+
+    Args:
+        model: The model.
+        folder: Where to; made if it is not there.
+        model_cfg: The config that the model was built from.
+
+    Returns:
+        The folder.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    cfg = _portable(model, model_cfg)
+    if model.tokenizer is not None:
+        model.tokenizer.save(folder / TOKENIZER_FOLDER)
+        cfg['tokenizer'] = dict(
+            type=cfg['tokenizer']['type'], path=TOKENIZER_FOLDER
+        )
+    state = {
+        key: value.detach().cpu().contiguous()
+        for key, value in model.state_dict().items()
+    }
+    with atomic_file(folder / WEIGHTS_FILE) as file:
+        file.write(serialise(state))
+    write_json(folder / CONFIG_FILE, dict(format=FORMAT, model=cfg))
+    return folder
+
+
+def load(path: str | Path, device: str = 'cpu') -> ImageTextPretrainer:
+    """Loads a model to encode images and sentences with.
+
+    Args:
+        path: A model folder, a file in it, a run's work folder (its `model`
+            folder is taken), or a checkpoint beside such a folder, whose
+            weights are then taken instead.
+        device: Where to put it.
+
+    Returns:
+        The model in eval mode, with its preprocessing and tokenizer.
+
+    Raises:
+        WeightsError: There is no model folder, it is of a newer format, or
+            its weights do not fit its config.
+    """
+    path = Path(path).expanduser()
+    folder = _model_folder(path)
+    content = json.loads((folder / CONFIG_FILE).read_text(encoding='utf-8'))
+    if content.get('format') != FORMAT:
+        raise WeightsError(
+            f'{folder} has format {content.get("format")}, this version '
+            f'reads format {FORMAT}: update sparc_vlm'
+        )
+    cfg = content['model']
+    if cfg.get('tokenizer'):
+        cfg['tokenizer']['path'] = str(folder / cfg['tokenizer']['path'])
+    model = MODELS.build(cfg)
+    is_checkpoint = path.is_file() and path.suffix in ('.pth', '.pt')
+    load_into(model, read_weights(path if is_checkpoint else folder))
+    return model.to(torch.device(device)).eval()
+
+
+@HOOKS.register_module()
+class ExportHook(Hook):
+    """Keeps `<work_dir>/model`, which `sparc_vlm.load` takes, up to date.
+
+    Written after each validation and at the end of training. A disk that is
+    full is said and costs the export alone.
+
+    Args:
+        folder: Name of the folder in the work folder.
+    """
+
+    # After the checkpoint, which matters more if the disk is short.
+    priority = 'VERY_LOW'
+
+    def __init__(self, folder: str = 'model') -> None:
+        self.folder = folder
+
+    def after_val_epoch(
+        self, runner: Runner, metrics: dict[str, float] | None = None
+    ) -> None:
+        """Exports the weights that were just validated.
+
+        Args:
+            runner: The runner.
+            metrics: Unused.
+        """
+        self._export(runner)
+
+    def after_train(self, runner: Runner) -> None:
+        """Exports the final weights.
+
+        Args:
+            runner: The runner.
+        """
+        self._export(runner)
+
+    def _export(self, runner: Runner) -> None:
+        if runner.rank != 0:
+            return
+        model = runner.model
+        model = model.module if is_model_wrapper(model) else model
+        folder = Path(runner.work_dir) / self.folder
+        try:
+            save(model, folder, runner.cfg.model.to_dict())
+        except OSError as error:
+            runner.logger.warning(
+                f'the model folder {folder} could not be written ({error}); '
+                'training goes on, checkpoints are not affected'
+            )
+
+
+def _model_folder(path: Path) -> Path:
+    """The folder with the config that belongs to what the user named."""
+    if not path.exists():
+        raise WeightsError(f'there is no {path}; train a model first')
+    folder = path if path.is_dir() else path.parent
+    for candidate in (folder, folder / 'model'):
+        if (candidate / CONFIG_FILE).is_file():
+            return candidate
+    raise WeightsError(
+        f'{path} has no {CONFIG_FILE} of ours, nor has a folder model beside '
+        'it; name the model folder that training wrote'
+    )
+
+
+def _portable(
+    model: ImageTextPretrainer, model_cfg: dict[str, Any]
+) -> dict[str, Any]:
+    """The config without what only training or this machine needs."""
+    cfg = json.loads(json.dumps(model_cfg, default=str))
+    cfg.pop('init_cfg', None)
+    for name in ENCODERS:
+        encoder = getattr(model, name)
+        if hasattr(encoder, 'portable_cfg'):
+            cfg[name] = encoder.portable_cfg()
+        cfg[name].pop('init_cfg', None)
+    return cfg
