@@ -15,7 +15,7 @@ PACKAGE = 'sparc_vlm'
 # what may be imported from each part of the package, besides itself
 GROUND = {'structures', 'registry', 'compat', 'weights', 'preprocess'}
 ROOMS = {'models', 'datasets', 'evaluation', 'engine'}
-THIRD = {'hub', 'visualization', 'detection', 'captioning'}
+THIRD = {'hub', 'recipe', 'visualization', 'detection', 'captioning'}
 BELOW = {
     **dict.fromkeys(GROUND, GROUND),
     **dict.fromkeys(ROOMS, GROUND),
