@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from sparc_vlm.evaluation.encoding import on_cpu
@@ -49,12 +50,13 @@ def merge_pieces(weights: Tensor, owners: Sequence[int | None]) -> Tensor:
     Returns:
         (W, P), one row a word.
     """
-    count = max((word + 1 for word in owners if word is not None), default=0)
-    merged = weights.new_zeros(count, weights.shape[1])
-    for word in range(count):
-        pieces = [at for at, owner in enumerate(owners) if owner == word]
-        merged[word] = weights[pieces].mean(0)
-    return merged
+    tokens = [at for at, word in enumerate(owners) if word is not None]
+    words = torch.tensor([w for w in owners if w is not None]).long()
+    if not tokens:
+        return weights.new_zeros(0, weights.shape[1])
+    merged = weights.new_zeros(int(words.max()) + 1, weights.shape[1])
+    merged.index_add_(0, words, weights[tokens])
+    return merged / words.bincount()[:, None]
 
 
 @dataclass(frozen=True)

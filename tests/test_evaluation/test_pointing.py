@@ -41,6 +41,7 @@ def test_pieces_of_a_word_are_averaged():
     weights = torch.tensor([[9.0, 9], [1, 3], [3, 5], [2, 2], [9, 9]])
     merged = merge_pieces(weights, [None, 0, 0, 1, None])
     assert merged.tolist() == [[2, 4], [2, 2]]
+    assert merge_pieces(weights[:1], [None]).shape == (0, 2)
 
 
 def test_words_of_captions_in_a_padded_batch():

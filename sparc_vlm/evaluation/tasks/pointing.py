@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from sparc_vlm.evaluation.overlap import given_classes
 from sparc_vlm.evaluation.task import Progress, Task, TaskResult
 from sparc_vlm.evaluation.words import (
     Alignment,
+    CaptionWords,
     encode_words,
     is_function_word,
     plain,
@@ -149,9 +151,12 @@ class Pointing(Task):
                 'pointing': on_cpu(embeddings.patches),
                 'pointing_dense': on_cpu(embeddings.dense),
             }
+            captions = self._captions(model, indices)
             for place, index in enumerate(indices):
                 own = {kind: rows[place] for kind, rows in kinds.items()}
-                sample = self._score(model, index, own, embeddings.grid)
+                sample = self._score(
+                    index, own, embeddings.grid, captions[place]
+                )
                 if sample['words']:
                     samples.append(sample)
                 else:
@@ -176,21 +181,35 @@ class Pointing(Task):
             self.report_skipped(skipped, broken),
         )
 
+    def _captions(
+        self, model: Any, indices: list[int]
+    ) -> list[list[CaptionWords]]:
+        """The encoded captions of each picture."""
+        own = [
+            [
+                caption
+                for caption in self.source.captions(index)
+                if caption.strip()
+            ][: self.captions_per_image]
+            for index in indices
+        ]
+        texts = [caption for captions in own for caption in captions]
+        encoded = iter(encode_words(model, texts, self.batch_size))
+        return [list(islice(encoded, len(captions))) for captions in own]
+
     def _score(
         self,
-        model: Any,
         index: int,
         kinds: dict[str, Tensor],
         grid: tuple[int, int],
+        captions: list[CaptionWords],
     ) -> dict[str, Any]:
         """One picture's sample."""
         labels, names = self.source.segments(index)
         classes, truth = given_classes(np.asarray(labels), list(names))
-        own = self.source.captions(index)[: self.captions_per_image]
-        captions = [caption for caption in own if caption.strip()]
         centres = at_centres(truth, grid)
         scores: dict[str, list[float]] = {'chance': []}
-        for caption in encode_words(model, captions, self.batch_size):
+        for caption in captions:
             meant = named_objects(caption.words, classes)
             targets = {
                 word: np.isin(centres, [classes.index(n) for n in objects])
