@@ -31,6 +31,7 @@ from sparc_vlm.engine.checkpoint import (
     write_checkpoint,
 )
 from sparc_vlm.engine.files import reason
+from sparc_vlm.engine.processes import PATIENCE, join_processes
 from sparc_vlm.engine.versions import versions
 from sparc_vlm.registry import RUNNERS
 from sparc_vlm.weights import load_into, read_weights

@@ -341,7 +341,7 @@ def test_more_processes_than_before_start_the_data_again(
     runner = build(tmp_path, resume=True)
     runner._world_size = 2
     lines = Lines(runner)
-    runner.train_loop, runner.load_or_resume()
+    runner.load_or_resume()
     assert 'had 1 places in the data and there are 2 processes' in lines
     assert runner.train_dataloader.loaders[0].position == 0
     assert runner.iter == 3

@@ -19,20 +19,21 @@ from sparc_vlm.registry import LOADERS, MODELS, RUNNERS, TASKS
 class TinyModel(BaseModel):
     """Dropout, so that a step depends on the random state."""
 
-    def __init__(self, width=8, poison_at=(), weight=1.0):
+    def __init__(self, width=8, poison_at=(), dropout=0.2):
         super().__init__()
         self.layer = torch.nn.Linear(4, width)
         self.head = torch.nn.Linear(width, 1)
         self.poison_at = tuple(poison_at)
-        self.weight = weight
+        self.dropout = dropout
         self.calls = 0
 
     def forward(self, images, target, mode='tensor'):
-        hidden = torch.dropout(self.layer(images).relu(), 0.2, self.training)
+        hidden = self.layer(images).relu()
+        hidden = torch.dropout(hidden, self.dropout, self.training)
         out = self.head(hidden).squeeze(-1)
         if mode != 'loss':
             return out
-        loss = self.weight * (out - target).square().mean()
+        loss = (out - target).square().mean()
         if self.calls in self.poison_at:
             loss = loss * float('nan')
         self.calls += 1

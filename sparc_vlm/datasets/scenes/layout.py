@@ -179,7 +179,7 @@ class _Placer:
             angle + math.pi - front.angle
         )
         # Deep enough to be seen, so little that each stays recognisable.
-        depth = rng.uniform(0.5, 0.7) * min(behind, ahead)
+        depth = rng.uniform(0.4, 0.6) * min(behind, ahead)
         apart = behind + ahead - depth
         dx, dy = apart * math.cos(angle) / 2, apart * math.sin(angle) / 2
         room = max(back.radius, front.radius)
