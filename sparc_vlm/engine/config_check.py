@@ -6,6 +6,7 @@ or, if nothing reads it, not at all.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from sparc_vlm.engine.signatures import arguments
 
 FILE_KEYS = ('ann_file', 'checkpoint', 'load_from', 'image_root')
 """Keys whose value is a file or folder that must be there to be read."""
+OWN = ('sparc_vlm', 'mmengine')
+"""Packages whose classes build what stands inside of them as it stands."""
 NEEDED = ('train_dataloader', 'train_cfg', 'optim_wrapper')
 """Fields that training needs, all of them."""
 
@@ -73,7 +76,9 @@ def check_config(cfg: Config) -> None:
     """Checks the names, arguments and files in a config.
 
     Every `type` must be registered, every key beside it must be an argument
-    of the class, and files that are named must be there.
+    of the class, and files that are named must be there. What stands inside
+    of another library's object is left to that object, which may take keys
+    out of it before it builds anything.
 
     Args:
         cfg: The config, overrides merged.
@@ -84,20 +89,38 @@ def check_config(cfg: Config) -> None:
     content = cfg.to_dict()
     scope = content.get('default_scope')
     _check_fields(content)
-    for place, node in typed_dicts(content):
+    known = {''}  # places whose insides are handed on as they stand
+    for place, node, owner in typed_dicts(content):
+        if owner not in known:
+            continue
         target, beside = resolve(node['type'], place, scope)
-        taken = None if target is None else arguments(target)
-        name = getattr(target, '__name__', target)
-        for key in node if taken is not None else ():
-            if key not in (*taken, *beside, 'type') and key[0] != '_':
-                raise ConfigError(
-                    f'{place}: {name} takes no {key}'
-                    + nearest(key, [*taken, *beside])
-                )
-        if getattr(target, '__module__', '').startswith('sparc_vlm'):
+        if target is None:
+            continue
+        home = getattr(target, '__module__', None) or ''
+        if home.split('.')[0] in OWN:
+            known.add(place)
+        _check_arguments(node, place, target, beside)
+        if home.startswith('sparc_vlm'):
             _check_files(node, place)
     _check_files(content, '')
     _check_schedule(content)
+
+
+def _check_arguments(
+    node: dict[str, Any],
+    place: str,
+    target: Callable,
+    beside: tuple[str, ...],
+) -> None:
+    taken = arguments(target)
+    if taken is None:
+        return
+    for key in node:
+        if key not in (*taken, *beside, 'type') and key[0] != '_':
+            raise ConfigError(
+                f'{place}: {target.__name__} takes no {key}'
+                + nearest(key, [*taken, *beside])
+            )
 
 
 def _check_fields(content: dict[str, Any]) -> None:

@@ -95,7 +95,10 @@ def _taken(
 ) -> dict[str, inspect.Parameter] | None:
     """Arguments of the class that a dict stands for; None: unknown."""
     kind = options.get(f'{place}.type', node.get('type'))
-    target, beside = resolve(kind, place, content.get('default_scope'))
+    try:
+        target, beside = resolve(kind, place, content.get('default_scope'))
+    except ConfigError:
+        return None  # said by check_config, which sees the whole
     found = None if target is None else arguments(target)
     return None if found is None else {**dict.fromkeys(beside), **found}
 

@@ -12,36 +12,42 @@ from mmengine.registry import Registry
 from sparc_vlm import registry as own
 from sparc_vlm.engine.config_error import ConfigError, nearest
 
-REGISTRIES: dict[str, tuple[Registry, ...]] = {
+TOP: dict[str, tuple[Registry, ...]] = {
     'model': (own.MODELS,),
-    'data_preprocessor': (own.MODELS,),
     'tokenizer': (own.TOKENIZERS,),
     'train_dataloader': (own.LOADERS,),
-    'dataset': (own.DATASETS,),
-    'source': (own.DATASETS,),
-    'sampler': (own.DATA_SAMPLERS,),
-    'batch_sampler': (own.DATA_SAMPLERS,),
-    'collate_fn': (root.FUNCTIONS,),
-    'pipeline': (own.TRANSFORMS,),
-    'transform': (own.TRANSFORMS,),
-    'transforms': (own.TRANSFORMS,),
     'val_evaluator': (own.TASKS, root.METRICS, root.EVALUATOR),
     'test_evaluator': (own.TASKS, root.METRICS, root.EVALUATOR),
     'train_cfg': (own.LOOPS,),
     'val_cfg': (own.LOOPS,),
     'test_cfg': (own.LOOPS,),
     'optim_wrapper': (own.OPTIM_WRAPPERS,),
-    'optimizer': (root.OPTIMIZERS,),
     'param_scheduler': (root.PARAM_SCHEDULERS,),
     'default_hooks': (own.HOOKS,),
     'custom_hooks': (own.HOOKS,),
     'visualizer': (root.VISUALIZERS,),
     'vis_backends': (root.VISBACKENDS,),
     'log_processor': (root.LOG_PROCESSORS,),
-    'init_cfg': (root.WEIGHT_INITIALIZERS,),
     'model_wrapper_cfg': (root.MODEL_WRAPPERS,),
 }
-"""By the key that a dict stands under; what is below it inherits it."""
+"""By the field of the config; what is below it inherits it."""
+
+BELOW: dict[str, tuple[Registry, ...]] = {
+    'batch_sampler': (own.DATA_SAMPLERS,),
+    'collate_fn': (root.FUNCTIONS,),
+    'data_preprocessor': (own.MODELS,),
+    'dataset': (own.DATASETS,),
+    'init_cfg': (root.WEIGHT_INITIALIZERS,),
+    'optimizer': (root.OPTIMIZERS,),
+    'pipeline': (own.TRANSFORMS,),
+    'sampler': (own.DATA_SAMPLERS,),
+    'source': (own.DATASETS,),
+    'tokenizer': (own.TOKENIZERS,),
+    'transform': (own.TRANSFORMS,),
+    'transforms': (own.TRANSFORMS,),
+    'vis_backends': (root.VISBACKENDS,),
+}
+"""By a key further down."""
 
 BESIDE: dict[str, tuple[str, ...]] = {
     'hook': ('priority',),
@@ -53,40 +59,54 @@ BESIDE: dict[str, tuple[str, ...]] = {
 """Keys that mmengine itself takes, by the registry's name."""
 
 OPAQUE = (
+    'act_cfg',
     'backend_args',
     'clip_grad',
+    'conv_cfg',
+    'dcn',
     'env_cfg',
     'metainfo',
+    'nms',
+    'norm_cfg',
     'override',
     'paramwise_cfg',
+    'roi_layer',
 )
-"""Dicts whose `type`, if any, is not looked up in a registry."""
+"""Dicts that are not handed on as they stand, by OpenMMLab's conventions."""
 
 
-def typed_dicts(value: Any, place: str = '') -> Iterator[tuple[str, dict]]:
-    """All dicts with a `type`, with their dotted places.
+def typed_dicts(
+    value: Any, place: str = '', owner: str = ''
+) -> Iterator[tuple[str, dict, str]]:
+    """All dicts with a `type`, outer ones first.
 
     Args:
         value: A config, or part of one.
         place: Its dotted name.
+        owner: Dotted name of the dict with a `type` around it, if any.
+
+    Yields:
+        Dotted name, dict, and dotted name of its owner ('' for none).
     """
     if isinstance(value, dict):
-        if 'type' in value:
-            yield place, value
+        if 'type' in value and place:
+            yield place, value, owner
+            owner = place
         for key, entry in value.items():
             if key not in OPAQUE:
                 below = f'{place}.{key}' if place else str(key)
-                yield from typed_dicts(entry, below)
+                yield from typed_dicts(entry, below, owner)
     elif isinstance(value, (list, tuple)):
         for i, entry in enumerate(value):
-            yield from typed_dicts(entry, f'{place}.{i}')
+            yield from typed_dicts(entry, f'{place}.{i}', owner)
 
 
 def registries_at(place: str) -> tuple[Registry, ...]:
     """The registries that the keys of a dotted place call for."""
-    found: tuple[Registry, ...] = ()
-    for key in place.split('.'):
-        found = REGISTRIES.get(key, found)
+    field, *keys = place.split('.')
+    found = TOP.get(field, ())
+    for key in keys:
+        found = BELOW.get(key, found)
     return found
 
 
@@ -114,11 +134,11 @@ def resolve(
         return None, ()
     # A data sampler inside of a model, say, is in none of them.
     for registry in (*registries, *_all()):
-        for full in (name, f'{scope}.{name}') if scope else (name,):
+        for full in (f'{scope}.{name}', name) if scope else (name,):
             found = _get(registry, full)
             if found is not None:
                 return found, BESIDE.get(registry.name, ())
-    known = [key for registry in registries for key in _names(registry)]
+    known = [key for r in registries for key in _names(r, scope)]
     raise ConfigError(
         f'{place}: there is no {registries[0].name} called {name}'
         + nearest(name, known)
@@ -139,10 +159,13 @@ def _all() -> Iterator[Registry]:
                 yield value
 
 
-def _names(registry: Registry) -> Iterator[str]:
-    """Registered names here, and in the parents (classes only)."""
-    while registry is not None:
-        for key, value in registry.module_dict.items():
-            if inspect.isclass(value) or registry.parent is not None:
+def _names(registry: Registry, scope: str | None) -> Iterator[str]:
+    """Registered classes: here, in the parents, and in a scope's own."""
+    lineage = [registry]
+    while lineage[-1].parent is not None:
+        lineage.append(lineage[-1].parent)
+    foreign = lineage[-1].children.get(scope)
+    for one in {id(r): r for r in (*lineage, foreign) if r}.values():
+        for key, value in one.module_dict.items():
+            if inspect.isclass(value):
                 yield key
-        registry = registry.parent

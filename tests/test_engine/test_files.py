@@ -1,8 +1,6 @@
 import errno
 import os
 import resource
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -15,6 +13,7 @@ from sparc_vlm.engine.files import (
     write_json,
     write_text,
 )
+from tests.test_engine import children
 
 
 def test_a_file_appears_under_its_name_only_when_whole(tmp_path):
@@ -59,34 +58,21 @@ def test_leftovers_are_cleared_and_nothing_else(tmp_path):
     assert os.listdir(tmp_path) == ['best.json']
 
 
-FULL = """
-import errno, resource, sys
-from pathlib import Path
-import torch
-from sparc_vlm.engine.checkpoint import write_checkpoint
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-folder = Path(sys.argv[1])
-small, large = torch.zeros(10), torch.zeros(1_000_000)
-write_checkpoint({'state_dict': {'w': small}}, folder / 'iter_1.pth')
-try:
-    write_checkpoint({'state_dict': {'w': large}}, folder / 'iter_2.pth')
-except OSError as error:
-    assert error.errno == errno.EFBIG, error
-    print('refused')
-"""
+def write_too_much(folder):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    small, large = torch.zeros(10), torch.zeros(1_000_000)
+    write_checkpoint({'state_dict': {'w': small}}, folder / 'iter_1.pth')
+    with pytest.raises(OSError, match='too large') as caught:
+        write_checkpoint({'state_dict': {'w': large}}, folder / 'iter_2.pth')
+    assert caught.value.errno == errno.EFBIG
 
 
 def test_a_disk_that_takes_no_more_is_an_oserror(tmp_path):
     """A real limit of the system, not a pretended one."""
-    assert resource.RLIMIT_FSIZE is not None
-    done = subprocess.run(
-        [sys.executable, '-c', FULL, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout == 'refused\n', done.stderr
-    assert os.listdir(tmp_path) == ['iter_1.pth']
+    folder, log = tmp_path / 'run', tmp_path / 'log'
+    process = children.start(write_too_much, folder, log=log)
+    children.finish(process, log)
+    assert os.listdir(folder) == ['iter_1.pth']
 
 
 def test_a_full_disk_half_way_through_a_tensor(tmp_path, monkeypatch):

@@ -1,69 +1,57 @@
 """A training process is killed again and again, and loses nothing."""
 
 import json
+import os
 import random
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
+from mmengine.hooks import Hook
+
+from sparc_vlm.engine import files
 from sparc_vlm.engine.checkpoint import whole_checkpoints
+from tests.test_engine import children, tiny
 
 STEPS = 40
 
-# Slow steps, a checkpoint after each second one, and writing it takes long:
-# a kill is as likely to hit the writing as the computing.
-TRAIN = """
-import sys, time
-import torch
-torch.set_num_threads(1)
-from mmengine.hooks import Hook
-from sparc_vlm.engine import files
-from tests.test_engine import tiny
-
-folder, slow = sys.argv[1], float(sys.argv[2])
-write = files._Recorder.write
-
-def slowly(self, data):
-    half = len(data) // 2
-    write(self, memoryview(data)[:half])
-    time.sleep(slow / 10)
-    write(self, memoryview(data)[half:])
-    return len(data)
-
-files._Recorder.write = slowly
 
 class Slow(Hook):
+    def __init__(self, seconds):
+        self.seconds = seconds
+
     def after_train_iter(self, runner, batch_idx, **rest):
-        time.sleep(slow / 10)
-
-runner = tiny.build(
-    folder,
-    resume=True,
-    **{
-        'train_cfg.max_iters': STEPS,
-        'default_hooks.checkpoint.interval': 2,
-        'train_dataloader': [
-            dict(type='TinyLoader', seed=1),
-            dict(type='TinyLoader', seed=2),
-        ],
-    },
-)
-runner.register_hook(Slow())
-print('ready', flush=True)
-runner.train()
-""".replace('STEPS', str(STEPS))
+        time.sleep(self.seconds)
 
 
-def start(folder, slow):
-    return subprocess.Popen(
-        [sys.executable, '-c', TRAIN, str(folder), str(slow)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=Path(__file__).parents[2],
+def train(folder, slow):
+    """Slow steps, and a checkpoint every second one that is slow to write.
+
+    A kill is as likely to hit the writing as the computing.
+    """
+    write = files._Recorder.write
+
+    def slowly(self, data):
+        half = len(data) // 2
+        write(self, memoryview(data)[:half])
+        time.sleep(slow)
+        write(self, memoryview(data)[half:])
+        return len(data)
+
+    files._Recorder.write = slowly
+    runner = tiny.build(
+        folder,
+        resume=True,
+        **{
+            'train_cfg.max_iters': STEPS,
+            'default_hooks.checkpoint.interval': 2,
+            'train_dataloader': [
+                dict(type='TinyLoader', seed=1),
+                dict(type='TinyLoader', seed=2),
+            ],
+        },
     )
+    runner.register_hook(Slow(slow))
+    runner.train()
 
 
 def logged(folder):
@@ -84,35 +72,28 @@ def logged(folder):
     return found
 
 
-def wait_for(process, text):
-    for line in process.stdout:
-        if text in line:
-            return
-    raise AssertionError(f'{text} never came')
-
-
 def test_killed_at_any_moment_the_losses_are_the_same(tmp_path):
-    whole = start(tmp_path / 'whole', 0)
+    log = tmp_path / 'whole.log'
+    whole = children.start(train, tmp_path / 'whole', 0, log=log)
     killed_in_writing = 0
     draw = random.Random(3)
     folder = tmp_path / 'killed'
     reached = []
-    for _ in range(3):
-        process = start(folder, 0.1)
-        wait_for(process, 'saved')
+    for number in range(4):
+        log = tmp_path / f'{number}.log'
+        process = children.start(train, folder, 0.01, log=log)
+        children.wait_for('saved', log, process)
         time.sleep(draw.uniform(0.0, 0.5))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
         killed_in_writing += bool(list(folder.glob('*.unfinished')))
         reached.append(next(whole_checkpoints(folder)).name)
-    last = start(folder, 0)
-    output, _ = last.communicate()
-    assert last.returncode == 0, output
-    whole_output, _ = whole.communicate()
-    assert whole.returncode == 0, whole_output
+        time.sleep(1.0)  # mmengine names its logs by the second
+    log = tmp_path / 'last.log'
+    children.finish(children.start(train, folder, 0, log=log), log)
+    children.finish(whole, tmp_path / 'whole.log')
 
-    assert len(set(reached)) == 3, 'each run must go on from the one before'
+    assert len(set(reached)) == 4, 'each run must go on from the one before'
     assert killed_in_writing, 'no kill hit the writing: slow it down'
     assert not list(folder.glob('*.unfinished'))
     expected, found = logged(tmp_path / 'whole'), logged(folder)

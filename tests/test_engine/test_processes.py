@@ -3,102 +3,101 @@
 import json
 import os
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
+from mmengine.hooks import Hook
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import (
+    allreduce_hook,
+)
 
 from sparc_vlm.engine.checkpoint import read_checkpoint
-from tests.test_engine.tiny import TinyLoader, build
-
-RUN = """
-import json, os, sys
-import torch
-torch.set_num_threads(1)
-from mmengine import dist
-from mmengine.hooks import Hook
 from sparc_vlm.registry import LOADERS, MODELS
-from tests.test_engine import tiny
+from tests.test_engine import children
+from tests.test_engine.tiny import TinyLoader, TinyModel, build
 
-folder, options = sys.argv[1], json.loads(sys.argv[2])
-rank = int(os.environ['RANK'])
 
-@LOADERS.register_module()
-class RankLoader(tiny.TinyLoader):
+def rank():
+    return int(os.environ['RANK'])
+
+
+@LOADERS.register_module(force=True)
+class RankLoader(TinyLoader):
+    """Process r of two takes batch 2 n + r."""
+
     def batch(self, number):
-        return super().batch(2 * number + rank)
+        return super().batch(2 * number + rank())
 
-@MODELS.register_module()
-class PoisonOne(tiny.TinyModel):
-    '''Not finite in process 1 alone, and only in the loss.'''
+
+@MODELS.register_module(force=True)
+class PoisonOne(TinyModel):
+    """Not finite in process 1 alone, and only in the loss."""
+
     def forward(self, images, target, mode='tensor'):
         losses = super().forward(images, target, mode)
-        if mode == 'loss' and rank == 1 and self.calls == 3:
+        if mode == 'loss' and rank() == 1 and self.calls == 3:
             losses['loss_bad'] = torch.tensor(float('nan'))
         return losses
 
+
 class Exchanges(Hook):
+    """Notes each exchange of gradients."""
+
+    def __init__(self):
+        self.count = 0
+
     def before_train(self, runner):
-        self.syncs = []
         def note(state, bucket):
-            self.syncs.append(runner.iter)
-            from torch.distributed.algorithms.ddp_comm_hooks import (
-                default_hooks,
-            )
-            return default_hooks.allreduce_hook(None, bucket)
+            self.count += 1
+            return allreduce_hook(None, bucket)
+
         runner.model.register_comm_hook(None, note)
 
-runner = tiny.build(folder, launcher='pytorch', **options)
-hook = Exchanges()
-runner.register_hook(hook)
-runner.train()
-state = runner.model.module.state_dict()
-result = {
-    'weights': {k: v.tolist() for k, v in state.items()},
-    'skipped': runner.optim_wrapper.skipped,
-    'exchanges': len(hook.syncs),
-    'iter': runner.iter,
-    'read': [l.read for l in runner.train_dataloader.loaders],
-    'validated': 'val/tiny/weight' in runner.message_hub.log_scalars,
-}
-with open(f'{folder}/rank{rank}.json', 'w') as file:
-    json.dump(result, file)
-"""
+
+def train(folder, options):
+    runner = build(folder, launcher='pytorch', **options)
+    exchanges = Exchanges()
+    runner.register_hook(exchanges)
+    runner.train()
+    weights = runner.model.module.state_dict()
+    result = {
+        'weights': {key: value.tolist() for key, value in weights.items()},
+        'skipped': runner.optim_wrapper.skipped,
+        'exchanges': exchanges.count,
+        'iter': runner.iter,
+        'read': [loader.read for loader in runner.train_dataloader.loaders],
+        'validated': 'val/tiny/weight' in runner.message_hub.log_scalars,
+    }
+    (folder / f'rank{rank()}.json').write_text(json.dumps(result))
 
 
 def run(folder, options):
-    """Two processes; returns what each had at the end."""
+    """Two processes; returns what each had at the end, and its output."""
     folder.mkdir(exist_ok=True)
     with socket.socket() as free:
         free.bind(('localhost', 0))
         port = free.getsockname()[1]
-    processes = []
-    for rank in range(2):
+    started = []
+    for number in range(2):
         environment = {
-            **os.environ,
-            'RANK': str(rank),
-            'LOCAL_RANK': str(rank),
+            'RANK': str(number),
+            'LOCAL_RANK': str(number),
             'WORLD_SIZE': '2',
             'MASTER_ADDR': 'localhost',
             'MASTER_PORT': str(port),
         }
-        processes.append(
-            subprocess.Popen(
-                [sys.executable, '-c', RUN, str(folder), json.dumps(options)],
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                cwd=Path(__file__).parents[2],
-            )
+        log = folder / f'{number}.log'
+        process = children.start(
+            train, folder, options, log=log, environment=environment
         )
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
-    for process, output in zip(processes, outputs, strict=True):
-        assert process.returncode == 0, output
-    files = [folder / f'rank{rank}.json' for rank in range(2)]
-    return [json.loads(file.read_text()) for file in files], outputs
+        started.append((process, log))
+    for process, log in started:
+        children.finish(process, log)
+    results = [
+        json.loads((folder / f'rank{number}.json').read_text())
+        for number in range(2)
+    ]
+    return results, [log.read_text() for _, log in started]
 
 
 LOADER = {'type': 'RankLoader'}

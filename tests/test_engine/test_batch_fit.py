@@ -1,0 +1,159 @@
+import math
+
+import pytest
+from mmengine.config import Config
+from torch import nn
+
+from sparc_vlm.engine.batch_fit import EncoderSize, fit_batch, model_sizes
+from sparc_vlm.engine.config_error import ConfigError
+from sparc_vlm.registry import MODELS
+
+GIB = 2**30
+
+
+class Encoder(nn.Module):
+    max_length = 55
+
+    def __init__(self, width, layers, patch=None):
+        super().__init__()
+        self.embed_dims = width
+        if patch:
+            self.patches = nn.Conv2d(3, width, patch, patch)
+        self.layers = nn.ModuleList(
+            nn.Sequential(
+                nn.LayerNorm(width),
+                nn.Linear(width, 4 * width),
+                nn.Linear(4 * width, width),
+                nn.LayerNorm(width),
+                nn.Linear(width, 4 * width),
+                nn.Linear(4 * width, width),
+            )
+            for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width)
+
+
+@MODELS.register_module(force=True)
+class PaperSized(nn.Module):
+    def __init__(self, width=768, layers=12, tokenizer=None):
+        super().__init__()
+        self.image_size = 224
+        self.vision = Encoder(width, layers, patch=16)
+        self.text = Encoder(width, layers)
+
+
+def recipe(batch_size=None, loaders=1, **model):
+    loader = dict(type='TinyLoader', batch_size=batch_size)
+    return Config(
+        dict(
+            model=dict(type='PaperSized', **model),
+            train_dataloader=[loader] * loaders if loaders > 1 else loader,
+            train_cfg=dict(max_iters=200_000),
+            optim_wrapper=dict(dtype='bfloat16', optimizer=dict(lr=9e-4)),
+            param_scheduler=[dict(type='CosineAnnealingLR', eta_min=1e-5)],
+            auto_batch=dict(global_batch_size=16384),
+        )
+    )
+
+
+def test_a_cpu_takes_32_and_the_rate_follows_the_root():
+    stated = recipe()
+    cfg, lines = fit_batch(stated)
+    assert cfg.train_dataloader.batch_size == 32
+    factor = math.sqrt(32 / 16384)
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(9e-4 * factor)
+    assert cfg.param_scheduler[0].eta_min == pytest.approx(1e-5 * factor)
+    text = '\n'.join(lines)
+    assert 'batch: 32 pairs' in text
+    assert 'the recipe states 16384' in text
+    assert '31 negatives for each row of the global loss' in text
+    assert '6.4 million pairs seen in 200000 updates' in text
+    assert 'instead of 3.3 billion' in text
+    assert stated.train_dataloader.batch_size is None  # left as it was
+    assert stated.optim_wrapper.optimizer.lr == 9e-4
+
+
+def test_processes_share_the_batch():
+    cfg, lines = fit_batch(recipe(), world_size=4)
+    assert cfg.train_dataloader.batch_size == 32
+    assert 'batch: 128 pairs (32 on each of 4 CPU processes)' in lines[0]
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(
+        9e-4 * math.sqrt(128 / 16384)
+    )
+
+
+def test_the_stated_batch_is_kept_if_asked_for():
+    cfg, lines = fit_batch(recipe(), world_size=8, keep=True)
+    assert cfg.train_dataloader.batch_size == 2048
+    assert cfg.optim_wrapper.optimizer.lr == 9e-4
+    assert len(lines) == 1
+    with pytest.raises(ConfigError, match='by 3 processes'):
+        fit_batch(recipe(), world_size=3, keep=True)
+
+
+def test_a_batch_that_the_user_gave_is_kept():
+    cfg, lines = fit_batch(recipe(batch_size=100))
+    assert cfg.train_dataloader.batch_size == 100
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(
+        9e-4 * math.sqrt(100 / 16384)
+    )
+    cfg, lines = fit_batch(recipe(batch_size=100), keep=True)
+    assert cfg.optim_wrapper.optimizer.lr == 9e-4
+    assert any('99 negatives' in line for line in lines)
+
+
+def test_a_gpu_takes_the_largest_power_of_two_that_fits():
+    sizes = {}
+    for memory in (8, 16, 80, 140):
+        cfg, _ = fit_batch(recipe(), free_bytes=memory * GIB)
+        sizes[memory] = cfg.train_dataloader.batch_size
+    assert all(size & (size - 1) == 0 for size in sizes.values())
+    assert sizes[8] < sizes[16] < sizes[80] <= sizes[140]
+    # 64 pairs of ViT-B/16 took 8.6 GB, weights included, in the paper.
+    assert 32 <= sizes[8] <= 64
+    smaller, _ = fit_batch(recipe(width=192, layers=4), free_bytes=8 * GIB)
+    assert smaller.train_dataloader.batch_size > sizes[8]
+
+
+def test_never_more_than_its_share():
+    cfg, lines = fit_batch(recipe(), world_size=256, free_bytes=140 * GIB)
+    assert cfg.train_dataloader.batch_size == 64
+    assert cfg.optim_wrapper.optimizer.lr == 9e-4
+    assert len(lines) == 1
+    assert '16384 pairs (64 on each of 256 GPUs)' in lines[0]
+
+
+def test_too_little_memory_is_said():
+    with pytest.raises(ConfigError, match=r'0\.5 GiB of free memory'):
+        fit_batch(recipe(), free_bytes=GIB // 2)
+
+
+def test_several_datasets_take_the_same_batch():
+    cfg, lines = fit_batch(recipe(loaders=3))
+    assert [d.batch_size for d in cfg.train_dataloader] == [32, 32, 32]
+    assert any('19.2 million pairs' in line for line in lines)
+    cfg.train_dataloader[1].batch_size = 5
+    with pytest.raises(ConfigError, match='different batch sizes'):
+        fit_batch(cfg)
+
+
+def test_without_a_stated_batch_nothing_is_touched():
+    stated = recipe(batch_size=7)
+    stated.pop('auto_batch')
+    cfg, lines = fit_batch(stated)
+    assert cfg.to_dict() == stated.to_dict()
+    assert lines == []
+
+
+def test_sizes_are_read_off_the_model():
+    vision, text = model_sizes(PaperSized())
+    assert vision == EncoderSize(196, 12, 768)
+    assert text == EncoderSize(55, 12, 768)
+
+
+def test_checkpointed_layers_cost_less_and_half_costs_half():
+    size = EncoderSize(196, 12, 768)
+    again = size._replace(checkpointed=True)
+    assert again.bytes_per_sample(True) < size.bytes_per_sample(True) / 4
+    products = size.bytes_per_sample(False) - size.bytes_per_sample(True)
+    assert products == 12 * 16 * 2 * 196 * 768

@@ -1,0 +1,224 @@
+import pytest
+from mmengine.config import Config, ConfigDict
+
+from sparc_vlm.engine.config_check import (
+    check_config,
+    find_config,
+    load_config,
+)
+from sparc_vlm.engine.config_error import ConfigError, nearest
+from sparc_vlm.engine.config_overrides import check_overrides
+from sparc_vlm.engine.signatures import arguments
+from tests.test_engine.tiny import config
+
+
+def says(sentence):
+    return pytest.raises(ConfigError, match=sentence)
+
+
+@pytest.mark.parametrize(
+    ('option', 'sentence'),
+    [
+        ({'optim_wraper.dtype': None}, 'did you mean optim_wrapper'),
+        ({'optim_wrapper.optimizer.lrr': 1.0}, 'has no lrr; did you mean lr?'),
+        ({'optim_wrapper.optimizer.beta': 1}, 'did you mean betas?'),
+        ({'train_cfg.max_iter': 5}, 'did you mean max_iters?'),
+        ({'model.widht': 5}, 'did you mean width?'),
+        ({'param_scheduler.0.ends': 5}, 'did you mean end?'),
+        ({'param_scheduler.7.end': 5}, 'a list of 2.* 0 to 1 instead of 7'),
+        ({'param_scheduler.x.end': 5}, 'instead of x'),
+        ({'default_hooks.loger.interval': 5}, 'did you mean logger?'),
+        ({'randomness.sed': 5}, 'did you mean seed?'),
+        ({'optim_wrapper.clip_grad.maxnorm': 5}, 'did you mean max_norm?'),
+        ({'work_dir.x': 5}, 'is the value .* which has no x'),
+        ({'train_cfg.max_iters': 'ten'}, 'wants a whole number such as 8'),
+        ({'train_cfg.max_iters': 1.5}, 'wants a whole number such as 8'),
+        ({'optim_wrapper.optimizer.lr': 'x'}, 'wants a number such as 0.01'),
+        ({'optim_wrapper.optimizer.fused': 1}, 'wants True or False'),
+        ({'param_scheduler': 3}, 'wants a list'),
+        ({'model': 'vit'}, 'wants a ConfigDict|wants a dict'),
+        ({'train_cfg.max_iters': None}, 'wants a whole number'),
+    ],
+)
+def test_an_override_that_fits_nowhere_is_said(tmp_path, option, sentence):
+    with says(sentence) as caught:
+        check_overrides(config(tmp_path), option)
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    'option',
+    [
+        {'train_cfg.max_iters': 5},
+        {'train_cfg.val_begin': 5},  # an argument that the config left out
+        {'optim_wrapper.optimizer.lr': 1},
+        {'optim_wrapper.optimizer.betas': (0.9, 0.98)},
+        {'optim_wrapper.clip_grad.norm_type': 1.0},
+        {'optim_wrapper.paramwise_cfg.custom_keys.a.lr_mult': 0.5},
+        {'optim_wrapper.dtype': None},
+        {'param_scheduler.1.end': 7},
+        {'default_hooks.ema.type': 'EMAHook', 'default_hooks.ema.momentum': 1},
+        {'val_cfg': None, 'load_from': 'x', 'resume': True},
+        {'model.poison_at': [1, 2]},
+        {'train_dataloader.batch_size': 3},
+    ],
+)
+def test_an_override_that_fits_passes(tmp_path, option):
+    check_overrides(config(tmp_path), option)
+
+
+def test_an_override_may_change_the_class_it_speaks_to(tmp_path):
+    kind = {'default_hooks.timer.type': 'EMAHook'}
+    check_overrides(
+        config(tmp_path), {**kind, 'default_hooks.timer.momentum': 0.1}
+    )
+    with says('has no momentum'):
+        check_overrides(
+            config(tmp_path), {'default_hooks.timer.momentum': 0.1}
+        )
+
+
+@pytest.mark.parametrize(
+    ('changes', 'sentence'),
+    [
+        ({'model.type': 'TinyModl'}, 'model called TinyModl; did you mean'),
+        ({'train_dataloader.type': 'X'}, 'no data loader called X'),
+        ({'model.depth': 3}, 'TinyModel takes no depth'),
+        ({'default_hooks.timer.windw': 3}, 'did you mean window?'),
+        ({'optim_wrapper.optimizer.lrr': 3}, 'AdamW takes no lrr'),
+        ({'param_scheduler.0.strat_factor': 3}, 'mean start_factor?'),
+        ({'optim_wrapper': None}, 'the config has no optim_wrapper'),
+        ({'load_from': '/nowhere/x.pth'}, 'load_from: there is no /nowhere'),
+        ({'train_cfg.max_iters': 2}, 'begins at 3 and the run ends at 2'),
+        ({'val_evaluator': [dict(type='TinyTsk')]}, 'zero-shot task called'),
+    ],
+)
+def test_a_config_that_cannot_work_is_said(tmp_path, changes, sentence):
+    with says(sentence) as caught:
+        check_config(config(tmp_path, **changes))
+    assert '\n' not in str(caught.value)
+
+
+def test_a_config_that_works_passes(tmp_path):
+    cfg = config(tmp_path)
+    before = cfg.pretty_text
+    check_config(cfg)
+    assert cfg.pretty_text == before
+    hook = dict(type='EMAHook', priority=3, update_buffers=True)
+    several = [dict(type='TinyLoader'), dict(type='TinyLoader', seed=2)]
+    cfg = config(tmp_path, custom_hooks=[hook], train_dataloader=several)
+    check_config(cfg)
+
+
+def test_a_config_of_mmdetection_passes_and_is_checked():
+    cfg = Config(
+        dict(
+            default_scope='mmdet',
+            model=dict(
+                type='RetinaNet',
+                backbone=dict(type='ResNet', depth=50),
+                neck=dict(
+                    type='FPN',
+                    in_channels=[256, 512, 1024, 2048],
+                    out_channels=256,
+                    num_outs=5,
+                ),
+                test_cfg=dict(nms=dict(type='nms', iou_threshold=0.5)),
+            ),
+        )
+    )
+    cfg.model.bbox_head = dict(
+        type='DETRHead',
+        num_classes=3,
+        # The head takes this out before it builds the loss.
+        loss_cls=dict(type='CrossEntropyLoss', bg_cls_weight=0.1),
+    )
+    check_config(cfg)
+    cfg.model.nek = 3
+    with says('RetinaNet takes no nek; did you mean neck?'):
+        check_config(cfg)
+    cfg.model = dict(type='RetinaNett')
+    with says('no model called RetinaNett; did you mean RetinaNet?'):
+        check_config(cfg)
+
+
+def test_what_stands_inside_of_our_own_is_checked():
+    cfg = Config(
+        dict(
+            model=dict(
+                type='ImageTextPretrainer',
+                vision=dict(type='SparcViT', patchsize=16),
+            )
+        )
+    )
+    with says('model.vision: SparcViT takes no patchsize; .* patch_size?'):
+        check_config(cfg)
+    cfg.model.vision = dict(type='SparcVit')
+    with says('model.vision: .* did you mean SparcViT?'):
+        check_config(cfg)
+
+
+def test_a_config_is_found_or_the_nearest_is_named(tmp_path):
+    (tmp_path / 'sparc_vitb16.py').write_text('a = 1\n')
+    (tmp_path / 'clip_vitb16.py').write_text('a = 1\n')
+    assert find_config(tmp_path / 'sparc_vitb16.py').is_file()
+    with says('did you mean sparc_vitb16.py?'):
+        find_config(tmp_path / 'sparc_vit_b16.py')
+    with says('there is no folder'):
+        find_config(tmp_path / 'x' / 'y.py')
+
+
+def test_a_config_is_loaded_with_checked_overrides(tmp_path):
+    path = tmp_path / 'a.py'
+    path.write_text("model = dict(type='TinyModel', width=3)\n")
+    assert load_config(path, {'model.width': 5}).model.width == 5
+    with says('did you mean width'):
+        load_config(path, {'model.with': 5})
+    path.write_text('model = dict(\n')
+    with says('a.py is no valid config: SyntaxError'):
+        load_config(path)
+    path.write_text("_base_ = ['./b.py']\n")
+    with says('a _base_ is missing'):
+        load_config(path)
+
+
+class Base:
+    def __init__(self, a, b=1):
+        self.both = a, b
+
+
+class PassesUp(Base):
+    def __init__(self, c, **kwargs):
+        super().__init__(**kwargs)
+        self.c = c
+
+
+class Keeps(Base):
+    def __init__(self, c, **kwargs):
+        super().__init__(c)
+        self.rest = kwargs
+
+
+class LooksFirst(Base):
+    def __init__(self, **kwargs):
+        kwargs.pop('anything', None)
+        super().__init__(**kwargs)
+
+
+class Inherits(PassesUp):
+    pass
+
+
+def test_arguments_are_followed_upwards_only_where_they_go_there():
+    assert set(arguments(PassesUp)) == {'a', 'b', 'c'}
+    assert set(arguments(Inherits)) == {'a', 'b', 'c'}
+    assert arguments(Keeps) is None
+    assert arguments(LooksFirst) is None
+    assert set(arguments(says)) == {'sentence'}
+    assert arguments(ConfigDict) is None
+
+
+def test_the_nearest_name_is_found_whatever_its_case():
+    assert nearest('sparc', ['SPARC', 'CLIP']) == '; did you mean SPARC?'
+    assert nearest('zzz', ['b', 'a']) == '; known are: a, b'
+    assert nearest('zzz', []) == ''
