@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from mmengine.config import Config
+
+from sparc_vlm.registry import MODELS as REGISTRY
 
 ROOT = Path(__file__).resolve().parent.parent
 INDEX = yaml.safe_load((ROOT / 'model-index.yml').read_text())
@@ -29,6 +33,15 @@ def test_entry_is_whole(model):
     for result in model['Results']:
         # a number comes from a file that a command here wrote
         assert (ROOT / result['Source']).is_file()
+
+
+@pytest.mark.parametrize('model', MODELS, ids=lambda model: model['Name'])
+def test_parameters_are_counted(model):
+    config = Config.fromfile(ROOT / model['Config'])
+    with torch.device('meta'):  # no memory: only shapes matter
+        built = REGISTRY.build(config.model)
+    count = sum(parameter.numel() for parameter in built.parameters())
+    assert model['Metadata']['Parameters'] == count
 
 
 def test_collections_are_whole():
