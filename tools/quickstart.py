@@ -19,6 +19,15 @@ from typing import Any
 from mmengine.config import Config
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import sparc_vlm  # noqa: E402
+from sparc_vlm.engine.versions import versions  # noqa: E402
+from sparc_vlm.evaluation import progress_bar  # noqa: E402
+from sparc_vlm.registry import DATASETS  # noqa: E402
+from sparc_vlm.visualization import comparison  # noqa: E402
+from sparc_vlm.visualization.curves import read_scalars  # noqa: E402
+
 CONFIGS = {
     'CLIP': ROOT / 'configs' / 'clip_vittiny_scenes.py',
     'SPARC': ROOT / 'configs' / 'sparc_vittiny_scenes.py',
@@ -53,11 +62,12 @@ class Arm:
 
     def settings(self) -> dict[str, str]:
         """What decides the result, to tell whether it is there already."""
-        from sparc_vlm import __version__
-
         config = Config.fromfile(self.config)
         config.merge_from_dict(self.options)
-        return {'config': config.pretty_text, 'version': __version__}
+        return {
+            'config': config.pretty_text,
+            'version': sparc_vlm.__version__,
+        }
 
     def train(self) -> float:
         """Trains the arm, or goes on with it; nothing if it is done.
@@ -212,13 +222,6 @@ def compare(
     options: argparse.Namespace,
 ) -> None:
     """Measures what was trained; prints the table, writes page and JSON."""
-    import sparc_vlm
-    from sparc_vlm.engine.versions import versions
-    from sparc_vlm.evaluation import progress_bar
-    from sparc_vlm.registry import DATASETS
-    from sparc_vlm.visualization import comparison
-    from sparc_vlm.visualization.curves import read_scalars
-
     config = Config.fromfile(arms[0].config)
     held_out = config.val_evaluator[0].dataset
     source = DATASETS.build(

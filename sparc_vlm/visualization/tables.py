@@ -64,7 +64,7 @@ class Table:
         object.__setattr__(self, 'best', best)
 
     def _best(self, measure: Measure) -> set[str]:
-        """The models that show the best value, several where they tie."""
+        """The models that show the best value; none where all tie."""
         shown = {
             name: float(text)
             for name, own in self.values.items()
@@ -74,7 +74,8 @@ class Table:
             return set()
         pick = max if measure.higher_is_better else min
         top = pick(shown.values())
-        return {name for name, value in shown.items() if value == top}
+        best = {name for name, value in shown.items() if value == top}
+        return best if len(best) < len(shown) else set()
 
     def cells(self, mark: tuple[str, str] = ('', '')) -> list[list[str]]:
         """Heading and rows as text.

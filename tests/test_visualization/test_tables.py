@@ -19,8 +19,11 @@ def test_best_follows_the_direction_of_the_measure():
 
 
 def test_what_looks_equal_is_a_tie():
-    table = Table(MEASURES[:1], {'a': {'r': 10.01}, 'b': {'r': 10.04}})
-    assert table.best['r'] == {'a', 'b'}
+    values = {'a': {'r': 10.01}, 'b': {'r': 10.04}, 'c': {'r': 9.0}}
+    assert Table(MEASURES[:1], values).best['r'] == {'a', 'b'}
+    # Where all tie, none is best.
+    del values['c']
+    assert Table(MEASURES[:1], values).best['r'] == set()
 
 
 def test_missing_and_nan_are_a_dash_and_never_best():
