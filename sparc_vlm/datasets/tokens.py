@@ -10,8 +10,8 @@ from typing import NamedTuple, Protocol
 from sparc_vlm.structures import TokenBatch
 
 MAX_LENGTH = 55
-# A word with its inner hyphens and apostrophes, or one mark.
-_WORD = re.compile(r"\w+(?:[-'\u2019]\w+)*|[^\w\s]")
+# A word with its inner hyphens and apostrophes, or one mark, repeated or not.
+_WORD = re.compile(r"\w+(?:[-'\u2019]\w+)*|([^\w\s])\1*")
 
 
 class TokenIds(NamedTuple):
@@ -57,7 +57,7 @@ def find_words(text: str) -> list[tuple[int, int]]:
 
 def split_words(text: str) -> list[str]:
     """The words of a text; punctuation marks are words."""
-    return _WORD.findall(text)
+    return [match[0] for match in _WORD.finditer(text)]
 
 
 def assign_words(

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +24,8 @@ from sparc_vlm.datasets.shards.files import need_webdataset
 from sparc_vlm.datasets.store import IMAGE_SUFFIXES
 from sparc_vlm.datasets.text import PackedStrings, decode_text
 
+# Bytes of zeros at the end of a tar file.
+_END = 1024
 CAPTION_FIELDS = ('captions', 'caption', 'text')
 
 
@@ -122,8 +126,10 @@ class ShardReader:
 
     def take_report(self) -> Report:
         """What was counted since the last call."""
-        report, self.report = self.report, new_report()
-        return report
+        taken = dict(self.report)
+        # The shard that is open goes on counting in the same report.
+        self.report.update(new_report())
+        return taken
 
     def _in_order(
         self, epoch: int, shard: int, skip: int
@@ -191,6 +197,22 @@ def read_shard(url: str, report: Report) -> Iterator[RawSample]:
         add_report(report, counted)
         if sample is not None:
             yield sample
+    if not broken and _is_cut_short(url):
+        note(report, 'broken_shards', f'{url}: it ends too early')
+
+
+def _is_cut_short(url: str) -> bool:
+    """Whether a local tar file lacks the zeros that end one.
+
+    A file cut between two members reads like a whole one otherwise.
+    """
+    path = Path(url.removeprefix('file:'))
+    if path.suffix != '.tar' or not path.is_file():
+        return False
+    with path.open('rb') as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(file.tell() - _END, 0))
+        return file.read() != bytes(_END)
 
 
 def _read_sample(key: str, group: dict, report: Report) -> RawSample | None:

@@ -72,6 +72,8 @@ def write_shards(
         ) as pool,
         (folder / INDEX).open('a', encoding='utf-8') as index,
     ):
+        # Ends the line that a killed run may have left half written.
+        index.write('\n')
         jobs = [
             pool.submit(
                 _write_kept,
