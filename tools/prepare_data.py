@@ -31,6 +31,7 @@ from sparc_vlm.datasets.scenes.source import SPLITS
 from sparc_vlm.datasets.shards import write_shards
 from sparc_vlm.datasets.source import data_from_flag
 from sparc_vlm.datasets.statistics import all_captions, count_tokens
+from sparc_vlm.datasets.tokenizer import has_tokenizer
 from sparc_vlm.registry import DATASETS
 
 console = Console()
@@ -107,6 +108,10 @@ def run_shards(args: argparse.Namespace) -> None:
 def run_tokenizer(args: argparse.Namespace) -> None:
     """Trains a tokenizer on the captions of a source."""
     source = open_source(args.data, 'train')
+    if has_tokenizer(args.out):
+        console.print(f'there is a tokenizer in {args.out}: it is kept')
+        show_tokens(source, load_tokenizer(args.out))
+        return
     captions = list(all_captions(source, args.max_captions))
     console.print(f'training on {len(captions)} captions')
     tokenizer = CaptionTokenizer.train(

@@ -200,6 +200,11 @@ def load_tokenizer(
     )
 
 
+def has_tokenizer(directory: str | Path) -> bool:
+    """Whether a folder holds a tokenizer that `load_tokenizer` takes."""
+    return (Path(directory) / FILE).is_file()
+
+
 def _batches(texts: list[str], size: int = 1000) -> Iterator[list[str]]:
     texts_left = iter(texts)
     while batch := list(itertools.islice(texts_left, size)):

@@ -84,6 +84,8 @@ def test_coco_boxes_and_segments(tmp_path):
         source.segments(0)
     with pytest.raises(ValueError, match='instances='):
         coco(root).boxes(0)
+    with pytest.raises(FileNotFoundError, match='no instances at none.json'):
+        coco(root, instances='none.json')
 
 
 def test_coco_rows_that_are_wrong_are_counted(tmp_path):

@@ -70,6 +70,10 @@ def test_tokenizer_and_shards(drawn, tmp_path, capsys):
     assert 'tokens per caption: mean' in printed
     tokenizer = load_tokenizer(words)
     assert tokenizer.vocab_size <= 200
+    # Checkpoints depend on it: another run does not replace it.
+    assert main([*arguments[:-1], '50']) == 0
+    assert 'it is kept' in capsys.readouterr().out
+    assert load_tokenizer(words).vocab_size == tokenizer.vocab_size
     arguments = ['shards', f'coco:{drawn}', out, '--per-shard', '8']
     for _ in range(2):
         assert main([*arguments, '--tokenizer', words]) == 0

@@ -51,12 +51,13 @@ class CocoCaptions(ListedPairs):
                 continue
             text = as_caption(row.get('caption'), where, reading)
             captions[row['image_id']].append(text)
+        if instances is not None and not Path(instances).is_file():
+            raise FileNotFoundError(f'no instances at {instances}')
         entries = [(files[i], captions[i]) for i in files if captions[i]]
-        ids = [i for i in files if captions[i]]
         super().__init__(images, entries, reading)
-        self._instances = None
-        if instances is not None:
-            self._instances = _Instances(instances, ids, reading)
+        self._ids = np.array([i for i in files if captions[i]])
+        self._file = instances
+        self._loaded: _Instances | None = None
 
     def boxes(self, index: int) -> list[dict]:
         """Boxes of the objects, crowds left out.
@@ -75,7 +76,7 @@ class CocoCaptions(ListedPairs):
             if not row.get('iscrowd'):
                 x, y, width, height = row['bbox']
                 box = [x, y, x + width, y + height]
-                name = self._instances.names[row['category_id']]
+                name = self._instances().names[row['category_id']]
                 found.append({'name': name, 'box': box})
         return found
 
@@ -91,17 +92,18 @@ class CocoCaptions(ListedPairs):
         Raises:
             ValueError: There is no instances file, or it has boxes only.
         """
+        instances = self._instances()
         rows = [row for row in self._rows(index) if row.get('segmentation')]
         if self._rows(index) and not rows:
             raise ValueError(
-                f'{self._instances.path} has boxes but no segmentation of '
+                f'{self._file} has boxes but no segmentation of '
                 f'{self.key(index)}'
             )
-        height, width = self._instances.size(index)
+        height, width = instances.size(index)
         labels = np.zeros((height, width), np.int64)
         names: list[str] = []
         for row in sorted(rows, key=lambda r: -r.get('area', 0)):
-            name = self._instances.names[row['category_id']]
+            name = instances.names[row['category_id']]
             if name not in names:
                 names.append(name)
             mask = _decode(row['segmentation'], height, width)
@@ -109,12 +111,22 @@ class CocoCaptions(ListedPairs):
         return labels, names
 
     def _rows(self, index: int) -> list[dict]:
-        if self._instances is None:
+        return self._instances().rows(index)
+
+    def _instances(self) -> _Instances:
+        """The objects, read when they are first asked for.
+
+        Training asks for none, and COCO's file takes gigabytes of memory.
+        """
+        if self._file is None:
             raise ValueError(
                 'boxes and segments need an instances file: set '
                 'instances=".../instances_*.json"'
             )
-        return self._instances.rows(index)
+        if self._loaded is None:
+            ids = self._ids.tolist()
+            self._loaded = _Instances(self._file, ids, self.reading)
+        return self._loaded
 
 
 class _Instances:
@@ -125,7 +137,6 @@ class _Instances:
     ) -> None:
         needs = 'images annotations categories'
         content = read_json(path, needs, reading)
-        self.path = path
         self.names = {row['id']: row['name'] for row in content['categories']}
         sizes = {
             row['id']: (row['height'], row['width'])

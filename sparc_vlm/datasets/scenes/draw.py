@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
@@ -36,18 +38,18 @@ def _draw_object(
     thing: SceneObject, number: int, picture: np.ndarray, labels: np.ndarray
 ) -> None:
     size = len(picture)
-    centre = np.float32([thing.x, thing.y]) * size
-    radius = thing.radius * size
-    left, top = np.maximum(np.floor(centre - radius) - 1, 0).astype(int)
-    right, bottom = np.minimum(np.ceil(centre + radius) + 2, size).astype(int)
-    cos, sin = np.cos(thing.angle), np.sin(thing.angle)
-    turn = np.float32([[cos, sin], [-sin, cos]])
+    x, y, radius = thing.x * size, thing.y * size, thing.radius * size
+    left, top = max(int(x - radius) - 1, 0), max(int(y - radius) - 1, 0)
+    right = min(int(x + radius) + 3, size)
+    bottom = min(int(y + radius) + 3, size)
+    cos, sin = math.cos(thing.angle), math.sin(thing.angle)
+    scale = radius * (1 << _BITS)
+    turn = np.array([[cos, sin], [-sin, cos]], np.float32) * scale
     # Pixel k covers [k, k + 1): its centre, which cv2 calls k, is k + 0.5.
-    shift = centre - np.float32([left + 0.5, top + 0.5])
+    shift = x - left - 0.5, y - top - 0.5
+    corner = np.array(shift, np.float32) * (1 << _BITS)
     outline = [
-        np.rint((radius * contour @ turn + shift) * (1 << _BITS)).astype(
-            np.int32
-        )
+        np.rint(contour @ turn + corner).astype(np.int32)
         for contour in SHAPES[thing.shape].contours
     ]
     cover = np.zeros((bottom - top, right - left), np.uint8)
@@ -62,7 +64,7 @@ def _draw_object(
 def _paint(
     thing: SceneObject,
     shape: tuple[int, int],
-    shift: np.ndarray,
+    shift: tuple[float, float],
     radius: float,
 ) -> np.ndarray:
     """Colour of each pixel of an object's window: (h, w, 3) or (3,)."""
@@ -71,17 +73,17 @@ def _paint(
         return base
     # Coordinates in the object's own frame, in radians of the pattern.
     bands = 4.0 if thing.size == 'small' else 8.0
-    cos, sin = np.cos(thing.angle), np.sin(thing.angle)
-    scale = np.float32(bands / 2 * np.pi / radius)
+    cos, sin = math.cos(thing.angle), math.sin(thing.angle)
+    scale = bands / 2 * math.pi / radius
     x = (np.arange(shape[1], dtype=np.float32) - shift[0]) * scale
     y = ((np.arange(shape[0], dtype=np.float32) - shift[1]) * scale)[:, None]
-    along = np.float32(cos) * x + np.float32(sin) * y
+    along = cos * x + sin * y
     # One pixel wide edges between the two tones, whatever the size.
-    sharp = 1 / float(scale)
+    sharp = 1 / scale
     if thing.texture == 'striped':
         wave = np.sin(along)
     else:
-        across = np.float32(cos) * y - np.float32(sin) * x
+        across = cos * y - sin * x
         wave = np.sin(along) * np.sin(across)
         if thing.texture == 'dotted':
             wave = np.abs(wave) - 0.42
