@@ -43,17 +43,18 @@ class EncoderSize(NamedTuple):
     def bytes_per_sample(self, half: bool) -> int:
         """Memory of the activations that backward needs.
 
-        A layer's matrix products keep 16 values a token and channel (inputs
-        and outputs: 4 of query, key and value, 2 of the projection, 10 of the
-        hidden layer; attention itself keeps no matrix), as counted by
-        Korthikanti et al., arXiv 2205.05198; the two norms keep their
-        float32 input. With activation checkpointing a layer keeps its input
-        alone, and one layer at a time is in memory in full.
+        A layer keeps 18 values a token and channel in the width of its
+        products: 4 around query, key and value, 4 around attention and its
+        projection (attention itself keeps no matrix), 10 around the hidden
+        layer, much as counted by Korthikanti et al., arXiv 2205.05198. Its
+        two norms keep their float32 input. With activation checkpointing a
+        layer keeps its input alone, and one layer at a time is in memory in
+        full.
 
         Args:
             half: Whether products run in 16 bits.
         """
-        in_full = 16 * (2 if half else 4) + 2 * 4
+        in_full = 18 * (2 if half else 4) + 2 * 4
         layers = self.layers
         values = (
             4 * layers + in_full if self.checkpointed else in_full * layers

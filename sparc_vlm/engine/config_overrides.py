@@ -38,6 +38,7 @@ UNTYPED = {
     'clip_grad': ('type', 'max_norm', 'norm_type', 'clip_value', 'foreach'),
     'env_cfg': ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'),
     'randomness': ('seed', 'diff_rank_seed', 'deterministic'),
+    'tokenizer_training': ('vocab_size', 'max_captions'),
 }
 """What is read from dicts that stand for no class."""
 
