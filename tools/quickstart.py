@@ -247,7 +247,7 @@ def compare(
     print('\n'.join(said))
 
     details = [
-        f'{arm.name}: `{arm.config.relative_to(ROOT)}`, '
+        f'{arm.name}: `{arm.config.name}`, '
         + ', '.join(f'{k}={v}' for k, v in arm.options.items())
         + f', {seconds[arm.name]:.0f} s'
         for arm in arms

@@ -142,17 +142,22 @@ def verdict(table: Table, challenger: str, baseline: str) -> list[str]:
     return said
 
 
-def telling_caption(source: Any, index: int) -> str:
-    """The caption of a picture that names most of its objects.
+def telling_caption(source: Any, index: int, objects: int = 2) -> str:
+    """The shortest caption of a picture that names several of its objects.
 
-    Of several, the shortest: it makes the smallest figure.
+    Args:
+        source: Pictures with captions and segments.
+        index: Which picture.
+        objects: Enough of them; where no caption names so many, the one that
+            names most is taken.
     """
     labels, names = source.segments(index)
     classes, _ = given_classes(labels, list(names))
 
     def named(caption: str) -> int:
         found = named_objects(caption.split(), classes)
-        return len({name for objects in found.values() for name in objects})
+        meant = {name for objects in found.values() for name in objects}
+        return min(len(meant), objects)
 
     captions = [text for text in source.captions(index) if text.strip()]
     return max(captions, key=lambda text: (named(text), -len(text)))

@@ -22,7 +22,10 @@ def read_scalars(work_dir: str | Path) -> Scalars:
     value. A line cut off by a crash is passed over.
 
     Args:
-        work_dir: Holds `**/vis_data/scalars.json` as mmengine writes them.
+        work_dir: Holds `**/vis_data/scalars.json` as mmengine writes them,
+            and `val/<iteration>/metrics.json` as the task loop does. The
+            latter are taken for what both have: mmengine can log validation
+            by epoch, which gives every step the same number.
     """
     scalars: Scalars = defaultdict(dict)
     # Folders are named by the time of their start.
@@ -36,7 +39,13 @@ def read_scalars(work_dir: str | Path) -> Scalars:
             for name, value in values.items():
                 if isinstance(value, (int, float)):
                     scalars[name][step] = float(value)
-    return {name: dict(sorted(s.items())) for name, s in scalars.items()}
+    validated: Scalars = defaultdict(dict)
+    for path in Path(work_dir).glob('val/*/metrics.json'):
+        sheet = json.loads(path.read_text())
+        for name, value in sheet['metrics'].items():
+            validated[name][int(sheet['iteration'])] = float(value)
+    joined = {**scalars, **validated}
+    return {name: dict(sorted(s.items())) for name, s in joined.items()}
 
 
 def smooth(values: Sequence[float], window: int) -> np.ndarray:

@@ -183,3 +183,37 @@ def test_steps_can_be_chosen(recipes):
         'param_scheduler.0.end': 50,
         'param_scheduler.1.begin': 50,
     }
+
+
+TINY = """
+_base_ = '{base}'
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=0,
+    dataset=dict(source=dict(num_images=300)),
+)
+"""
+
+
+def test_the_real_thing_on_a_tiny_recipe(tmp_path, monkeypatch, capfd):
+    """Nothing replaced: training, loading, measuring, drawing."""
+    configs = {}
+    for name, path in quickstart.CONFIGS.items():
+        configs[name] = tmp_path / path.name
+        configs[name].write_text(TINY.format(base=path))
+    monkeypatch.setattr(quickstart, 'CONFIGS', configs)
+    monkeypatch.setattr(quickstart, 'DRAWN', 1)
+    folder = tmp_path / 'out'
+    code = run(folder, '--steps', '2')
+    printed = capfd.readouterr()
+    assert code == 0, printed.out[-3000:] + printed.err[-3000:]
+    found = json.loads((folder / 'results.json').read_text())
+    for values in found['metrics'].values():
+        assert all(0 <= value <= 100 for value in values.values())
+    from sparc_vlm.visualization.curves import read_scalars
+
+    scalars = read_scalars(folder / 'sparc')
+    assert list(scalars['retrieval/i2t_r1'])[-1] == 2
+    assert (folder / 'sparc' / 'maps' / '2' / '0.png').is_file()
+    assert run(folder, '--steps', '2') == 0
+    assert capfd.readouterr().out.count('already trained') == 2

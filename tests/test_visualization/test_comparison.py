@@ -54,16 +54,21 @@ def test_verdict_on_chance_and_on_missing_numbers():
     ]
 
 
-def test_telling_caption_names_most_and_is_short():
-    source = some_boards(1)
-    nouns = source.segments(0)[1]
-    source.boards[0].captions = [
-        f'a {nouns[0]}',
-        f'here is a {nouns[0]} and also a {nouns[1]}',
-        f'a {nouns[0]} and a {nouns[1]}',
+def test_telling_caption_names_enough_and_is_short():
+    source = some_boards(9)
+    nouns = source.segments(8)[1]
+    assert len(nouns) == 3
+    one, two, three = nouns
+    source.boards[8].captions = [
+        f'a {one}',
+        f'a {one} and a {two} and a {three}',
+        f'here is a {one} and also a {two}',
+        f'a {one} and a {two}',
         '',
     ]
-    assert telling_caption(source, 0) == f'a {nouns[0]} and a {nouns[1]}'
+    assert telling_caption(source, 8) == f'a {one} and a {two}'
+    assert telling_caption(source, 8, 1) == f'a {one}'
+    assert telling_caption(source, 8, 5) == source.captions(8)[1]
 
 
 def test_page_holds_table_maps_and_curves(found, tmp_path):

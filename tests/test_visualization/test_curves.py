@@ -34,6 +34,21 @@ def test_scalars_of_a_resumed_run_are_joined(tmp_path):
     assert list(scalars['loss']) == [10, 20, 30]
 
 
+def test_validation_is_read_where_its_iteration_is_known(tmp_path):
+    write(
+        tmp_path / 'x' / 'vis_data',
+        [{'r/r1': 5.0, 'other': 1.0, 'step': 0}, {'r/r1': 6.0, 'step': 0}],
+    )
+    for iteration, value in ((20, 6.0), (10, 5.0)):
+        path = tmp_path / 'val' / str(iteration) / 'metrics.json'
+        path.parent.mkdir(parents=True)
+        sheet = {'iteration': iteration, 'metrics': {'r/r1': value}}
+        path.write_text(json.dumps(sheet))
+    scalars = read_scalars(tmp_path)
+    assert list(scalars['r/r1'].items()) == [(10, 5.0), (20, 6.0)]
+    assert scalars['other'] == {0: 1.0}
+
+
 def test_folder_without_scalars_is_empty(tmp_path):
     assert read_scalars(tmp_path) == {}
 
