@@ -14,8 +14,13 @@ from sparc_vlm.datasets.readers import (
 from sparc_vlm.datasets.scenes import Scenes
 from sparc_vlm.datasets.shards import ShardLoader, write_shards
 from sparc_vlm.datasets.source import data_from_flag
+from sparc_vlm.datasets.statistics import all_captions, count_tokens
 from sparc_vlm.datasets.store import ImageStore
-from sparc_vlm.datasets.tokenizer import CaptionTokenizer, load_tokenizer
+from sparc_vlm.datasets.tokenizer import (
+    CaptionTokenizer,
+    has_tokenizer,
+    load_tokenizer,
+)
 from sparc_vlm.datasets.tokens import TokenIds
 from sparc_vlm.datasets.transforms import PairTransform, collate
 
@@ -36,8 +41,11 @@ __all__ = [
     'Scenes',
     'ShardLoader',
     'TokenIds',
+    'all_captions',
     'collate',
+    'count_tokens',
     'data_from_flag',
+    'has_tokenizer',
     'load_tokenizer',
     'write_shards',
 ]
