@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from mmengine import dist
 from mmengine.hooks import Hook
+from mmengine.runner import BaseLoop
 
 from sparc_vlm.engine.checkpoint import POINTER
 from sparc_vlm.engine.files import (
@@ -145,7 +146,8 @@ class SafeCheckpointHook(Hook):
         self, runner: Any, metrics: dict[str, float] | None = None
     ) -> None:
         """Keeps the best checkpoint."""
-        if self.save_best is None or runner._train_loop is None:
+        training = isinstance(runner._train_loop, BaseLoop)
+        if self.save_best is None or not training:
             return
         if self.save_best not in (metrics or {}):
             runner.logger.warning(

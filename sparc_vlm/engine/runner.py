@@ -7,7 +7,6 @@ without running code. Any OpenMMLab recipe runs under it as it stands.
 
 from __future__ import annotations
 
-import difflib
 import re
 import time
 from pathlib import Path
@@ -19,7 +18,6 @@ from mmengine.device import get_device
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import _load_checkpoint, weights_to_cpu
-from mmengine.utils import apply_to
 from torch import nn
 
 from sparc_vlm.engine.checkpoint import (
@@ -32,12 +30,15 @@ from sparc_vlm.engine.checkpoint import (
 )
 from sparc_vlm.engine.files import reason
 from sparc_vlm.engine.processes import PATIENCE, join_processes
+from sparc_vlm.engine.snapshot import (
+    config_changes,
+    restore_schedulers,
+    scheduler_states,
+    to_cpu,
+)
 from sparc_vlm.engine.versions import versions
 from sparc_vlm.registry import RUNNERS
 from sparc_vlm.weights import load_into, read_weights
-
-MOST_CHANGES = 10
-UNTOLD = ('+++', '---', '+resume', '-resume', '+load_from', '-load_from')
 
 
 @RUNNERS.register_module()
@@ -123,9 +124,11 @@ class SparcRunner(Runner):
             'loop': place,
         }
         if save_optimizer:
-            checkpoint['optimizer'] = _to_cpu(self.optim_wrapper.state_dict())
+            checkpoint['optimizer'] = to_cpu(self.optim_wrapper.state_dict())
         if save_param_scheduler and self.param_schedulers is not None:
-            checkpoint['param_schedulers'] = _states(self.param_schedulers)
+            checkpoint['param_schedulers'] = scheduler_states(
+                self.param_schedulers
+            )
         self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
         path = Path(out_dir) / filename
         try:
@@ -225,7 +228,9 @@ class SparcRunner(Runner):
             self.param_schedulers = self.build_param_scheduler(
                 self.param_schedulers
             )
-            _restore(self.param_schedulers, checkpoint['param_schedulers'])
+            restore_schedulers(
+                self.param_schedulers, checkpoint['param_schedulers']
+            )
         self._take_place(checkpoint.get('loop'))
         self.logger.info(f'resumed {filename} at iteration {self.iter}')
 
@@ -286,23 +291,11 @@ class SparcRunner(Runner):
 
     def _tell_changes(self, before: str) -> None:
         """Says in which lines the config differs from the run's."""
-        changes = [
-            line
-            for line in difflib.unified_diff(
-                before.splitlines(),
-                self.cfg.pretty_text.splitlines(),
-                lineterm='',
-                n=0,
-            )
-            if line[0] in '+-' and not line.startswith(UNTOLD)
-        ]
+        changes = config_changes(before, self.cfg.pretty_text)
         if before and changes:
-            more = len(changes) - MOST_CHANGES
-            shown = changes[:MOST_CHANGES]
-            shown += [f'and {more} lines more'] if more > 0 else []
             self.logger.warning(
                 'the config is not the one that the run was started with:\n'
-                + '\n'.join(shown)
+                + changes
             )
 
     def _take_place(self, places: list[Any] | None) -> None:
@@ -341,24 +334,3 @@ class SparcRunner(Runner):
         if hasattr(dataset, 'metainfo'):
             meta['dataset_meta'] = dataset.metainfo
         return meta
-
-
-def _to_cpu(state: Any) -> Any:
-    return apply_to(state, lambda x: hasattr(x, 'cpu'), lambda x: x.cpu())
-
-
-def _states(schedulers: Any) -> Any:
-    """The states of a list of schedulers, or of a dict of such lists."""
-    if isinstance(schedulers, dict):
-        return {name: _states(part) for name, part in schedulers.items()}
-    return [scheduler.state_dict() for scheduler in schedulers]
-
-
-def _restore(schedulers: Any, states: Any) -> None:
-    """Takes what `_states` gave."""
-    if isinstance(schedulers, dict):
-        for name, part in schedulers.items():
-            _restore(part, states[name])
-        return
-    for scheduler, state in zip(schedulers, states, strict=True):
-        scheduler.load_state_dict(state)

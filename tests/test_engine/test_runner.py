@@ -325,6 +325,13 @@ def test_a_config_that_changed_is_told(tmp_path):
     assert "+    optimizer=dict(fused=True, lr=0.5, type='AdamW')" in lines
 
 
+def test_another_number_of_schedules_is_said(tmp_path):
+    interrupted(tmp_path, 4)
+    one = [dict(type='ConstantLR', by_epoch=False)]
+    with pytest.raises(ValueError, match='has 2 schedules and the config 1'):
+        build(tmp_path, resume=True, param_scheduler=one).train()
+
+
 def test_the_seed_of_the_run_is_kept(tmp_path):
     interrupted(tmp_path, 4)
     runner = build(tmp_path, resume=True, **{'randomness.seed': 8})
