@@ -11,6 +11,7 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from PIL import Image
 
 from sparc_vlm.registry import DATASETS, HOOKS
 from sparc_vlm.visualization.maps import (
@@ -18,7 +19,6 @@ from sparc_vlm.visualization.maps import (
     Patches,
     as_array,
     draw_word_maps,
-    save,
     word_maps,
 )
 
@@ -84,11 +84,10 @@ class AlignmentMapHook(Hook):
             self.source.captions(index)[self.caption],
             self.patches,
         )
-        figure = draw_word_maps(maps, self.function_words)
-        save(figure, path)
-        runner.visualizer.add_image(
-            f'maps/{index}', as_array(figure), step=runner.iter
-        )
+        figure = as_array(draw_word_maps(maps, self.function_words))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(figure).save(path)
+        runner.visualizer.add_image(f'maps/{index}', figure, step=runner.iter)
 
     def _warn(self, runner: Runner, error: Exception) -> None:
         """Says why a figure failed, the first time that it does."""

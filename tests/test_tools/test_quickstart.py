@@ -192,6 +192,13 @@ train_dataloader = dict(
     num_workers=0,
     dataset=dict(source=dict(num_images=300)),
 )
+custom_hooks = [
+    dict(
+        type='AlignmentMapHook',
+        dataset=dict(type='Scenes', split='val', size=64, num_images=1),
+        indices=[0],
+    )
+]
 """
 
 
