@@ -27,6 +27,8 @@ from sparc_vlm.registry import DATASETS, TOKENIZERS
 
 MOST_CAPTIONS = 500_000
 """Captions that a tokenizer is trained on, spread evenly over the data."""
+SCENE_CAPTIONS = 50_000
+"""As many show the closed vocabulary of the drawn scenes whole."""
 TRANSFORM = ('image_size', 'resize', 'crop_scale', 'flip')
 LOADING = ('batch_size', 'num_workers', 'seed', 'prefetch')
 
@@ -174,6 +176,8 @@ def _train_tokenizer(cfg: Config, folder: Path) -> str:
 def _captions(loader: dict[str, Any], limit: int) -> Iterator[str]:
     if 'dataset' in loader:
         source = copy.deepcopy(loader['dataset']['source'])
+        if source['type'] == 'Scenes':
+            limit = min(limit, SCENE_CAPTIONS)
         yield from all_captions(DATASETS.build(source), limit)
         return
     for shard in find_shards(loader['shards']):

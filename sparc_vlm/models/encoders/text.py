@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from sparc_vlm.models.attention import attend
 from sparc_vlm.registry import MODELS
 from sparc_vlm.structures import TokenBatch
 
@@ -145,7 +145,7 @@ class TextLayer(nn.Module):
             query, key, value = part.view(
                 block.captions, block.length, 3, self.num_heads, -1
             ).permute(2, 0, 3, 1, 4)
-            attended = F.scaled_dot_product_attention(query, key, value)
+            attended = attend(query, key, value)
             outputs.append(attended.transpose(1, 2).reshape(block.tokens, -1))
         return torch.cat(outputs)
 

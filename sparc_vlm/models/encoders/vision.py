@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from sparc_vlm.models.attention import PatchAttention
 from sparc_vlm.registry import MODELS
 from sparc_vlm.weights import load_into, read_weights, select_prefix
 
@@ -106,6 +107,9 @@ class SparcViT(VisionTransformer):
             init_cfg=init_cfg,
             **kwargs,
         )
+        for layer in self.layers:
+            # Same parameters, another forward: the parent offers no way in.
+            layer.attn.__class__ = PatchAttention
         self.with_cp = with_cp
         self.patch_drop_rate = patch_drop_rate
         self.frozen_stages = frozen_stages

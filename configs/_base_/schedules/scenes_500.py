@@ -1,5 +1,5 @@
-# 700 updates of 256 pairs: minutes on two cores.
-train_cfg = dict(type='PretrainLoop', max_iters=700, val_interval=175)
+# 500 updates of 256 pairs: minutes on two cores.
+train_cfg = dict(type='PretrainLoop', max_iters=500, val_interval=125)
 optim_wrapper = dict(
     type='AutocastOptimWrapper',
     dtype='bfloat16',
@@ -14,6 +14,6 @@ optim_wrapper = dict(
     ),
 )
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=70),
-    dict(type='CosineAnnealingLR', by_epoch=False, begin=70, eta_min=0),
+    dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=50),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=50, eta_min=0),
 ]

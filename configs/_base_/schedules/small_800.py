@@ -1,0 +1,19 @@
+# 800 updates of 256 pairs: half an hour on a CPU core or two.
+train_cfg = dict(type='PretrainLoop', max_iters=800, val_interval=200)
+optim_wrapper = dict(
+    type='AutocastOptimWrapper',
+    dtype='bfloat16',
+    optimizer=dict(
+        type='AdamW', lr=1e-3, weight_decay=0.2, betas=(0.9, 0.98), fused=True
+    ),
+    clip_grad=dict(max_norm=1.0),
+    paramwise_cfg=dict(
+        norm_decay_mult=0.0,
+        bias_decay_mult=0.0,
+        custom_keys={'log_scale': dict(decay_mult=0.0)},
+    ),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=80),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=80, eta_min=0),
+]
