@@ -7,7 +7,7 @@ env_cfg = dict(dist_cfg=dict(backend='nccl'), cudnn_benchmark=True)
 
 default_hooks = dict(
     timer=dict(type='ThroughputHook'),
-    logger=dict(type='LoggerHook', interval=20),
+    logger=dict(type='LoggerHook', interval=20, log_metric_by_epoch=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='SafeCheckpointHook', interval=1000, minutes=15),
     export=dict(type='ExportHook'),
