@@ -1,8 +1,8 @@
-# SPARC, a small ViT from scratch on a folder in COCO's layout: 600 updates of
+# SPARC, a small ViT from scratch on a folder in COCO's layout: 450 updates of
 # 256 pairs, about half an hour on a CPU.
 _base_ = [
     '_base_/default_runtime.py',
     '_base_/models/sparc_vitsmall.py',
     '_base_/datasets/coco_captions.py',
-    '_base_/schedules/small_600.py',
+    '_base_/schedules/small_450.py',
 ]

@@ -1,5 +1,5 @@
-# 600 updates of 256 pairs: half an hour on a CPU core or two.
-train_cfg = dict(type='PretrainLoop', max_iters=600, val_interval=150)
+# 450 updates of 256 pairs: half an hour on a CPU core or two.
+train_cfg = dict(type='PretrainLoop', max_iters=450, val_interval=150)
 optim_wrapper = dict(
     type='AutocastOptimWrapper',
     dtype='bfloat16',
@@ -14,6 +14,6 @@ optim_wrapper = dict(
     ),
 )
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=60),
-    dict(type='CosineAnnealingLR', by_epoch=False, begin=60, eta_min=0),
+    dict(type='LinearLR', start_factor=1e-3, by_epoch=False, begin=0, end=45),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=45, eta_min=0),
 ]
