@@ -94,9 +94,7 @@ def sparse_alignment(
         count = allowed.sum(-1, keepdim=True).to(scores.dtype)
 
     span = highest - lowest
-    rounding = 8 * torch.finfo(scores.dtype).eps
-    magnitude = torch.maximum(highest.detach().abs(), lowest.detach().abs())
-    flat = span.detach() <= rounding * magnitude
+    flat = span.detach() <= _rounding(tokens, patches, scores.dtype)
     # The division is made safe before it happens: 0/0 in a branch that
     # `where` discards would still put NaN into the gradient.
     relative = (scores - lowest) / torch.where(flat, 1.0, span)
@@ -155,6 +153,17 @@ def group_patches(weights: Tensor, patches: Tensor) -> Tensor:
 def _wide(values: Tensor) -> Tensor:
     """Float32, or float64 where the input already is."""
     return values if values.dtype == torch.float64 else values.float()
+
+
+def _rounding(tokens: Tensor, patches: Tensor, dtype: torch.dtype) -> Tensor:
+    """(B, L, 1) how far scores of one token may differ by rounding alone.
+
+    The error of an inner product goes by the lengths of its vectors, which
+    may be much larger than the product.
+    """
+    longest = _wide(patches.detach()).norm(dim=-1).amax(-1)
+    lengths = _wide(tokens.detach()).norm(dim=-1) * longest[:, None]
+    return 4 * torch.finfo(dtype).eps * lengths[..., None]
 
 
 def _allowed(patch_mask: Tensor, scores: Tensor) -> Tensor:

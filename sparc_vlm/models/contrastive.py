@@ -99,7 +99,7 @@ def token_losses(
 
     Args:
         grouped: (B, L, D) language-grouped vision embeddings c_l.
-        tokens: (B, L, D) token embeddings t_l.
+        tokens: (B, L, D) token embeddings t_l; padding must be finite.
         token_mask: (B, L) bool, True on real tokens.
         logit_scale: scalar, 1 / temperature.
 
@@ -107,10 +107,7 @@ def token_losses(
         (B, L), 0 where `token_mask` is False.
     """
     with torch.autocast(tokens.device.type, enabled=False):
-        # Nothing that stands in the padding, not even NaN, may be seen.
-        seen = token_mask[..., None]
-        grouped = unit(torch.where(seen, grouped, 0.0))
-        tokens = unit(torch.where(seen, tokens, 0.0))
+        grouped, tokens = unit(grouped), unit(tokens)
         scale = logit_scale.to(tokens.dtype)
         logits = scale * grouped @ tokens.transpose(1, 2)
         matched = logits.diagonal(dim1=1, dim2=2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from sparc_vlm.models.alignment import (
@@ -92,12 +93,15 @@ class SPARC(nn.Module):
             `patches_kept`: the share of patches with a weight above 0,
             averaged over the real tokens.
         """
+        # Nothing that stands in the padding, not even NaN, may be seen.
+        seen = pairs.token_mask[..., None]
+        tokens = torch.where(seen, pairs.tokens, 0.0)
         weights = self.align(
-            pairs.tokens, pairs.patches, patch_mask=pairs.patch_mask
+            tokens, pairs.patches, patch_mask=pairs.patch_mask
         )
         local = caption_info_nce(
             group_patches(weights, pairs.patches),
-            pairs.tokens,
+            tokens,
             pairs.token_mask,
             pairs.logit_scale,
             self.token_average,
