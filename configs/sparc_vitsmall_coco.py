@@ -4,5 +4,6 @@ _base_ = [
     '_base_/default_runtime.py',
     '_base_/models/sparc_vitsmall.py',
     '_base_/datasets/coco_captions.py',
-    '_base_/schedules/small_450.py',
+    '_base_/schedules/adamw_450.py',
 ]
+optim_wrapper = dict(optimizer=dict(weight_decay=0.2))

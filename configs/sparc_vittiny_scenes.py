@@ -1,8 +1,8 @@
-# SPARC, a small ViT on drawn scenes of 64 pixels: 500 updates of 256 pairs,
+# SPARC, a small ViT on drawn scenes of 64 pixels: 450 updates of 256 pairs,
 # 8 minutes on two CPU cores.
 _base_ = [
     '_base_/default_runtime.py',
     '_base_/models/sparc_vitmini.py',
     '_base_/datasets/scenes_64.py',
-    '_base_/schedules/scenes_500.py',
+    '_base_/schedules/adamw_450.py',
 ]

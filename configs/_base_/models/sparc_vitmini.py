@@ -1,4 +1,4 @@
-# A model for two cores: ViT of 6 layers, 128 wide, 8 x 8 patches of 64 pixels.
+# A model for two cores: ViT of 5 layers, 128 wide, 8 x 8 patches of 64 pixels.
 tokenizer = dict(type='CaptionTokenizer', path=None, max_length=55)
 tokenizer_training = dict(vocab_size=1000)
 model = dict(
@@ -8,7 +8,7 @@ model = dict(
         type='TextTransformer',
         vocab_size=1000,
         embed_dims=128,
-        num_layers=4,
+        num_layers=3,
         num_heads=4,
         max_length=55,
     ),

@@ -23,7 +23,7 @@ from sparc_vlm.registry import MODELS
 from sparc_vlm.weights import load_into, read_weights, select_prefix
 
 ARCHITECTURES = {
-    'mini': (128, 6, 4),
+    'mini': (128, 5, 4),
     'tiny': (192, 12, 3),
     'small': (384, 12, 6),
     'base': (768, 12, 12),
@@ -72,7 +72,8 @@ class SparcViT(VisionTransformer):
         **kwargs: Further arguments of mmpretrain's VisionTransformer.
 
     Raises:
-        ValueError: An unknown architecture or a rate outside [0, 1).
+        ValueError: An unknown architecture, a rate outside [0, 1), a layer
+            that is not there, or a `patch_cfg` whose patches are no tiles.
     """
 
     def __init__(
@@ -107,6 +108,21 @@ class SparcViT(VisionTransformer):
             init_cfg=init_cfg,
             **kwargs,
         )
+        if len(self.layers) in self.out_indices:
+            raise ValueError(
+                f'out_indices must be below the {len(self.layers)} layers, '
+                f'got {len(self.layers)}'
+            )
+        projection = self.patch_embed.projection
+        if (
+            projection.stride != projection.kernel_size
+            or projection.dilation != (1, 1)
+            or self.patch_embed.norm is not None
+        ):
+            raise ValueError(
+                'SparcViT cuts images into plain tiles: leave stride, '
+                'dilation and norm out of patch_cfg'
+            )
         for layer in self.layers:
             # Same parameters, another forward: the parent offers no way in.
             layer.attn.__class__ = PatchAttention
@@ -146,7 +162,7 @@ class SparcViT(VisionTransformer):
 
     def init_weights(self) -> None:
         """Random weights, or those of `init_cfg` with every key accounted."""
-        if (self.init_cfg or {}).get('type') != 'Pretrained':
+        if not _is_pretrained(self.init_cfg):
             super().init_weights()
             return
         state = read_weights(self.init_cfg['checkpoint'])
@@ -233,10 +249,7 @@ class SparcViT(VisionTransformer):
         loaded = state_dict.get(name)
         if loaded is None or loaded.shape[-1] != self.embed_dims:
             return
-        # A square checkpoint with one more row had a class token.
-        count = loaded.shape[1]
-        has_token = math.isqrt(count) ** 2 != count and _is_square(count - 1)
-        if has_token:
+        if self._has_class_token(state_dict, prefix, loaded.shape[1]):
             loaded = loaded[:, 1:]
             state_dict.pop(prefix + 'cls_token', None)
         if loaded.shape != self.pos_embed.shape:
@@ -256,6 +269,16 @@ class SparcViT(VisionTransformer):
             )
         state_dict[name] = loaded
 
+    def _has_class_token(
+        self, state_dict: dict[str, Tensor], prefix: str, count: int
+    ) -> bool:
+        """Whether `count` loaded position embeddings begin with its own."""
+        if prefix + 'cls_token' in state_dict:
+            return True
+        if count == self.pos_embed.shape[1] or _is_square(count):
+            return False
+        return _is_square(count - 1) or count == self.pos_embed.shape[1] + 1
+
 
 def _architecture(arch: str | dict[str, int]) -> dict[str, int]:
     if isinstance(arch, dict):
@@ -272,6 +295,10 @@ def _architecture(arch: str | dict[str, int]) -> dict[str, int]:
         num_heads=heads,
         feedforward_channels=4 * width,
     )
+
+
+def _is_pretrained(init_cfg: Any) -> bool:
+    return isinstance(init_cfg, dict) and init_cfg['type'] == 'Pretrained'
 
 
 def _is_square(count: int) -> bool:
