@@ -8,7 +8,9 @@ hold are put in here. Every change is said in a line.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from sparc_vlm.datasets.source import data_from_flag
 from sparc_vlm.datasets.statistics import all_captions
 from sparc_vlm.datasets.tokenizer import CaptionTokenizer
 from sparc_vlm.engine.batch_fit import fit_batch
+from sparc_vlm.engine.config_error import ConfigError
 from sparc_vlm.registry import DATASETS, TOKENIZERS
 
 MOST_CAPTIONS = 500_000
@@ -58,6 +61,8 @@ def use_data(cfg: Config, flags: list[str]) -> list[str]:
         for source in filter(None, splits.values()):
             if source['type'] == 'Scenes':
                 source['size'] = size
+        if _is_drawn(splits['train']) and _is_drawn(_source(template)):
+            splits['train'] = copy.deepcopy(_source(template))
     loaders = [_loader(template, splits['train']) for splits in found]
     cfg.train_dataloader = loaders if len(loaders) > 1 else loaders[0]
     lines = [f'training data: {flag}' for flag in flags]
@@ -65,7 +70,9 @@ def use_data(cfg: Config, flags: list[str]) -> list[str]:
     return lines + _hold_out(cfg, held_out)
 
 
-def use_tokenizer(cfg: Config, work_dir: str | Path) -> list[str]:
+def use_tokenizer(
+    cfg: Config, work_dir: str | Path, say: Callable[[str], None]
+) -> None:
     """Makes sure of the tokenizer and tells model and data about it.
 
     Without a path in the config, a tokenizer is trained on the captions of
@@ -75,26 +82,27 @@ def use_tokenizer(cfg: Config, work_dir: str | Path) -> list[str]:
     Args:
         cfg: The config; changed in place.
         work_dir: The run's folder.
+        say: Called with each line that says what is done, before it is done:
+            training one on millions of captions takes minutes.
 
-    Returns:
-        Lines that say what was done.
+    Raises:
+        ConfigError: There is no tokenizer at the path that the config gives.
     """
     tokenizer = cfg.tokenizer
-    lines = []
     if tokenizer.get('path') is None:
         folder = Path(work_dir) / 'tokenizer'
-        if not folder.is_dir() and dist.is_main_process():
-            lines.append(_train_tokenizer(cfg, folder))
+        kept = cfg.get('resume') and folder.is_dir()
+        if not kept and dist.is_main_process():
+            _train_tokenizer(cfg, folder, say)
         dist.barrier()
         tokenizer.path = str(folder)
-    vocabulary = TOKENIZERS.build(tokenizer).vocab_size
+    vocabulary = _vocab_size(tokenizer)
     cfg.model.tokenizer = tokenizer
     if 'vocab_size' in cfg.model.text:
         cfg.model.text.vocab_size = vocabulary
     for loader in _loaders(cfg):
         loader.get('dataset', loader)['tokenizer'] = tokenizer
-    lines.append(f'tokenizer: {tokenizer.path}, {vocabulary} tokens')
-    return lines
+    say(f'tokenizer: {tokenizer.path}, {vocabulary} tokens')
 
 
 def fit_to_machine(cfg: Config, keep: bool = False) -> list[str]:
@@ -118,6 +126,14 @@ def fit_to_machine(cfg: Config, keep: bool = False) -> list[str]:
 def _loaders(cfg: Config) -> list[ConfigDict]:
     loaders = cfg.train_dataloader
     return loaders if isinstance(loaders, list) else [loaders]
+
+
+def _source(loader: dict[str, Any]) -> dict[str, Any] | None:
+    return loader.get('dataset', {}).get('source')
+
+
+def _is_drawn(source: dict[str, Any] | None) -> bool:
+    return source is not None and source.get('type') == 'Scenes'
 
 
 def _loader(template: ConfigDict, source: dict[str, Any]) -> dict[str, Any]:
@@ -147,30 +163,56 @@ def _hold_out(cfg: Config, source: dict[str, Any] | None) -> list[str]:
                 '(set val_evaluator if your data has them)'
             )
             continue
-        tasks.append({**task, 'dataset': source})
+        tasks.append(_on(task, source))
     cfg.val_evaluator = tasks
-    cfg.custom_hooks = [
-        {**h, 'dataset': source} if 'dataset' in h else h for h in hooks
-    ]
+    cfg.custom_hooks = [_on(h, source) if 'dataset' in h else h for h in hooks]
     return lines
 
 
-def _train_tokenizer(cfg: Config, folder: Path) -> str:
-    captions: list[str] = []
+def _on(part: dict[str, Any], source: dict[str, Any]) -> dict[str, Any]:
+    """A task or hook on other data; drawn scenes stay as they were set."""
+    if _is_drawn(source) and _is_drawn(part.get('dataset')):
+        return part
+    return {**part, 'dataset': source}
+
+
+def _vocab_size(tokenizer: ConfigDict) -> int:
+    try:
+        return TOKENIZERS.build(tokenizer).vocab_size
+    except OSError as error:
+        # transformers looks on its hub, and explains that at length.
+        hub = '' if tokenizer.type == 'CaptionTokenizer' else ' or on the hub'
+        raise ConfigError(
+            f'tokenizer.path: there is no tokenizer at {tokenizer.path}{hub}'
+            ': leave the path out to have one trained on the captions, or '
+            'make one with tools/prepare_data.py tokenizer'
+        ) from error
+
+
+def _train_tokenizer(
+    cfg: Config, folder: Path, say: Callable[[str], None]
+) -> None:
+    """Trains a tokenizer; its folder appears once it is whole."""
+    training = cfg.get('tokenizer_training') or {}
+    wanted = training.get('vocab_size', 32000)
     loaders = _loaders(cfg)
-    share = MOST_CAPTIONS // len(loaders)
-    limit = cfg.get('tokenizer_training', {}).get('max_captions', share)
+    limit = training.get('max_captions', MOST_CAPTIONS) // len(loaders)
+    captions: list[str] = []
+    say('reading captions to train a tokenizer on')
     for loader in loaders:
         captions += islice(_captions(loader, limit), limit)
-    wanted = cfg.get('tokenizer_training', {}).get('vocab_size', 32000)
+    say(
+        f'training a tokenizer of at most {wanted} tokens on {len(captions)} '
+        'captions'
+    )
     tokenizer = CaptionTokenizer.train(
         captions, wanted, cfg.tokenizer.get('max_length') or 55
     )
-    tokenizer.save(folder)
-    return (
-        f'trained a tokenizer of {tokenizer.vocab_size} tokens (at most '
-        f'{wanted}) on {len(captions)} captions of the training data'
-    )
+    unfinished = folder.with_name(f'{folder.name}.unfinished')
+    for old in (unfinished, folder):
+        shutil.rmtree(old, ignore_errors=True)
+    tokenizer.save(unfinished)
+    os.replace(unfinished, folder)
 
 
 def _captions(loader: dict[str, Any], limit: int) -> Iterator[str]:

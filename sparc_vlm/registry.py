@@ -2,8 +2,9 @@
 
 Anything registered here is found from any OpenMMLab config as
 `type='sparc_vlm.Name'`, and a name that is not here is looked up in the
-parent. `LOADERS`, `TASKS` and `TOKENIZERS` are kinds that
-mmengine does not know.
+parent. `LOADERS`, `TASKS` and `TOKENIZERS` are kinds that mmengine does not
+know. Kinds of which we have none get an empty child: mmengine warns of each
+that the default scope lacks.
 """
 
 from mmengine import registry as parents
@@ -76,3 +77,16 @@ LOADERS = Registry(
     scope='sparc_vlm',
     locations=['sparc_vlm.datasets'],
 )
+
+for _parent in (
+    parents.FUNCTIONS,
+    parents.LOG_PROCESSORS,
+    parents.MODEL_WRAPPERS,
+    parents.OPTIM_WRAPPER_CONSTRUCTORS,
+    parents.OPTIMIZERS,
+    parents.PARAM_SCHEDULERS,
+    parents.VISBACKENDS,
+    parents.VISUALIZERS,
+    parents.WEIGHT_INITIALIZERS,
+):
+    Registry(_parent.name, parent=_parent, scope='sparc_vlm')

@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
+import signal
 import sys
+import traceback
 from pathlib import Path
 
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
 from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from sparc_vlm.engine import (  # noqa: E402
+    CheckpointError,
     ConfigError,
+    SafeCheckpointHook,
     SparcRunner,
     check_config,
     join_processes,
@@ -31,7 +36,11 @@ from sparc_vlm.recipe import (  # noqa: E402
     use_tokenizer,
 )
 from sparc_vlm.registry import RUNNERS  # noqa: E402
-from sparc_vlm.weights import WeightsError  # noqa: E402
+
+FAILED, USAGE, STOPPED = 1, 2, 128
+"""Exit status: of a run that failed, of a run that could not begin because
+of what it was given, and to add to the number of the signal that ended it."""
+PACKAGE = re.compile(r'[\\/](?:sparc_vlm|tools)[\\/][^"]*$')
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -88,11 +97,54 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         runner = build_runner(args, console)
-    except (ConfigError, WeightsError, FileNotFoundError) as error:
-        console.print(f'error: {error}', style='red', markup=False)
-        return 2
-    runner.train()
-    return 0
+        runner.train()
+    except KeyboardInterrupt:
+        console.print('interrupted', style='red')
+        return STOPPED + signal.SIGINT
+    except Exception as error:
+        sentence = what_was_said(error)
+        if sentence is None:
+            raise  # not foreseen: its traceback is needed
+        console.print(f'error: {sentence}', style='red', markup=False)
+        given = (CheckpointError, ImportError, OSError, ValueError)
+        return USAGE if isinstance(error, given) else FAILED
+    return stopped_by(runner)
+
+
+def what_was_said(error: Exception) -> str | None:
+    """The sentence of an error that this project raised on purpose.
+
+    Args:
+        error: Any error, also one that a data worker handed on.
+
+    Returns:
+        None for an error that came up in another library, or that Python
+        raised: those need their traceback.
+    """
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    if str(error).startswith('Caught ') and 'DataLoader worker' in str(error):
+        # torch hands on the worker's traceback as text.
+        *_, last = str(error).rpartition('  File "')
+        found = re.match(
+            r'([^"]+)", line \d+, in [^\n]+\n +raise .*?\n\w+: (.*)',
+            last,
+            re.DOTALL,
+        )
+        return found[2] if found and PACKAGE.search(found[1]) else None
+    on_purpose = (where.line or '').startswith('raise')
+    if on_purpose and PACKAGE.search(where.filename):
+        return str(error)
+    return None
+
+
+def stopped_by(runner: SparcRunner) -> int:
+    """128 and the number of the signal that ended a run early, else 0."""
+    if not getattr(runner.train_loop, 'stop_training', False):
+        return 0
+    for hook in runner.hooks:
+        if isinstance(hook, SafeCheckpointHook) and hook.stop.requested:
+            return STOPPED + signal.Signals[hook.stop.name]
+    return STOPPED + signal.SIGTERM  # another process was told to stop
 
 
 def build_runner(args: argparse.Namespace, console: Console) -> SparcRunner:
@@ -105,31 +157,32 @@ def build_runner(args: argparse.Namespace, console: Console) -> SparcRunner:
     Raises:
         ConfigError: Something in the config does not fit.
     """
+    is_first = int(os.environ.get('RANK', 0)) == 0
+
+    def say(line: str) -> None:
+        if is_first:
+            console.print(line, markup=False)
+
     cfg = load_config(args.config, args.cfg_options)
     name = Path(args.config).stem
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{name}'
+    choose_start(cfg, args.resume)
     join_processes()
     cfg.launcher = 'pytorch' if 'WORLD_SIZE' in os.environ else 'none'
     cfg.trust = args.trust
-    choose_start(cfg, args.resume)
-    lines = []
-    try:
-        if args.data:
-            lines += use_data(cfg, args.data)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
+    if args.data:
+        for line in use_data(cfg, args.data):
+            say(line)
     check_config(cfg)
-    lines += fit_to_machine(cfg, args.keep_batch)
+    for line in fit_to_machine(cfg, args.keep_batch):
+        say(line)
     if cfg.get('tokenizer'):
-        lines += use_tokenizer(cfg, cfg.work_dir)
-    if int(os.environ.get('RANK', 0)) == 0:
-        for line in lines:
-            console.print(line, markup=False)
+        use_tokenizer(cfg, cfg.work_dir, say)
     cfg.setdefault('runner_type', 'SparcRunner')
     return RUNNERS.build(cfg)
 
 
-def choose_start(cfg, resume: str | None) -> None:  # noqa: ANN001
+def choose_start(cfg: Config, resume: str | None) -> None:
     """Starts anew, or from a checkpoint; never over what is there.
 
     Args:

@@ -10,13 +10,17 @@ import time
 import cv2
 import torch
 
+CAN_WAIT = hasattr(signal, 'sigtimedwait')
+"""Whether it can be known who sent a signal; not so on macOS."""
+
 
 def start_worker(worker_id: int) -> None:
     """Set-up of a worker process, for `DataLoader(worker_init_fn=...)`.
 
     One thread a worker, since the workers share the machine with training.
-    Ctrl-C is left to the parent, which ends the workers; one whose parent
-    was killed ends by itself.
+    Ctrl-C and SIGTERM reach all processes of a group. What they mean is left
+    to the parent, which finishes its step, saves, and then ends the workers;
+    one whose parent was killed ends by itself.
 
     Args:
         worker_id: Not used.
@@ -24,6 +28,8 @@ def start_worker(worker_id: int) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if CAN_WAIT:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(
         target=_end_with_parent, args=(os.getppid(),), daemon=True
     ).start()
@@ -33,5 +39,11 @@ def _end_with_parent(parent: int) -> None:
     # An orphan gets another parent. Left alone it could wait for ever to
     # hand over a batch that nobody takes.
     while os.getppid() == parent:
-        time.sleep(1)
+        if not CAN_WAIT:
+            time.sleep(1)
+            continue
+        got = signal.sigtimedwait({signal.SIGTERM}, 1)
+        if got is not None and got.si_pid == parent:
+            # torch and Python end workers so, and then wait for their end.
+            os._exit(0)
     os._exit(1)

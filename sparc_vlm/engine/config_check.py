@@ -6,6 +6,7 @@ or, if nothing reads it, not at all.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,18 @@ from mmengine.config import Config
 
 from sparc_vlm.engine.config_error import ConfigError, nearest
 from sparc_vlm.engine.config_overrides import check_overrides
-from sparc_vlm.engine.config_types import resolve, typed_dicts
+from sparc_vlm.engine.config_types import (
+    registries_at,
+    resolve,
+    typed_dicts,
+)
 from sparc_vlm.engine.signatures import arguments
+from sparc_vlm.registry import DATASETS
 
 FILE_KEYS = ('ann_file', 'checkpoint', 'load_from', 'image_root')
 """Keys whose value is a file or folder that must be there to be read."""
+DATA_KEYS = ('annotations', 'images', 'instances', 'names', 'path', 'root')
+"""Likewise, of the classes that read data."""
 OWN = ('sparc_vlm', 'mmengine')
 """Packages whose classes build what stands inside of them as it stands."""
 NEEDED = ('train_dataloader', 'train_cfg', 'optim_wrapper')
@@ -101,8 +109,11 @@ def check_config(cfg: Config) -> None:
             known.add(place)
         _check_arguments(node, place, target, beside)
         if home.startswith('sparc_vlm'):
-            _check_files(node, place)
-    _check_files(content, '')
+            _check_files(node, place, FILE_KEYS)
+            if DATASETS in registries_at(place):
+                hint = ': put the data there, or name others with --data'
+                _check_files(node, place, DATA_KEYS, hint)
+    _check_files(content, '', FILE_KEYS)
     _check_schedule(content)
 
 
@@ -136,19 +147,23 @@ def _check_fields(content: dict[str, Any]) -> None:
         )
 
 
-def _check_files(node: dict[str, Any], place: str) -> None:
-    for key in FILE_KEYS:
+def _check_files(
+    node: dict[str, Any], place: str, keys: tuple[str, ...], hint: str = ''
+) -> None:
+    for key in keys:
         value = node.get(key)
-        if not isinstance(value, str) or '://' in value:
-            continue
-        path = Path(value).expanduser()
-        if not path.exists():
-            here = path.parent
-            names = [p.name for p in here.iterdir()] if here.is_dir() else []
-            where = f'{place}.{key}' if place else key
-            raise ConfigError(
-                f'{where}: there is no {path}' + nearest(path.name, names)
-            )
+        for name in value if isinstance(value, (list, tuple)) else [value]:
+            if not isinstance(name, str) or '://' in name:
+                continue
+            path = Path(name).expanduser()
+            if not path.exists():
+                here = path.parent
+                near = os.listdir(here) if here.is_dir() else []
+                where = f'{place}.{key}' if place else key
+                raise ConfigError(
+                    f'{where}: there is no {path}{hint}'
+                    + nearest(path.name, near)
+                )
 
 
 def _check_schedule(content: dict[str, Any]) -> None:
