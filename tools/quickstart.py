@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import sparc_vlm  # noqa: E402
+from sparc_vlm.engine.files import write_json, write_text  # noqa: E402
 from sparc_vlm.engine.versions import versions  # noqa: E402
 from sparc_vlm.evaluation import progress_bar  # noqa: E402
 from sparc_vlm.registry import DATASETS  # noqa: E402
@@ -274,13 +275,15 @@ def compare(
         'seconds': seconds,
         'config': {arm.name: arm.settings()['config'] for arm in arms},
         'versions': found,
-        'results': {
-            name: [result.to_json() for result in own]
-            for name, own in results.items()
-        },
+    }
+    samples = {
+        name: [result.to_json() for result in own]
+        for name, own in results.items()
     }
     path = page.save(options.work_dir)
-    (options.work_dir / 'results.json').write_text(json.dumps(report))
+    write_json(options.work_dir / 'results.json', report)
+    write_json(options.work_dir / 'samples.json', samples)
+    write_text(options.work_dir / 'table.md', table.markdown() + '\n')
     print(f'\npage: {path}')
 
 
