@@ -52,7 +52,7 @@ def save(
     if model.tokenizer is not None:
         model.tokenizer.save(folder / TOKENIZER_FOLDER)
         cfg['tokenizer'] = dict(
-            type=cfg['tokenizer']['type'], path=TOKENIZER_FOLDER
+            type=type(model.tokenizer).__name__, path=TOKENIZER_FOLDER
         )
     state = {
         key: value.detach().cpu().contiguous()
@@ -77,18 +77,12 @@ def load(path: str | Path, device: str = 'cpu') -> ImageTextPretrainer:
         The model in eval mode, with its preprocessing and tokenizer.
 
     Raises:
-        WeightsError: There is no model folder, it is of a newer format, or
-            its weights do not fit its config.
+        WeightsError: There is no model folder, it is damaged, of a newer
+            format or not ours, or its weights do not fit its config.
     """
     path = Path(path).expanduser()
     folder = _model_folder(path)
-    content = json.loads((folder / CONFIG_FILE).read_text(encoding='utf-8'))
-    if content.get('format') != FORMAT:
-        raise WeightsError(
-            f'{folder} has format {content.get("format")}, this version '
-            f'reads format {FORMAT}: update sparc_vlm'
-        )
-    cfg = content['model']
+    cfg = _read_config(folder / CONFIG_FILE)
     if cfg.get('tokenizer'):
         cfg['tokenizer']['path'] = str(folder / cfg['tokenizer']['path'])
     model = MODELS.build(cfg)
@@ -160,6 +154,54 @@ def _model_folder(path: Path) -> Path:
         f'{path} has no {CONFIG_FILE} of ours, nor has a folder model beside '
         'it; name the model folder that training wrote'
     )
+
+
+def _read_config(file: Path) -> dict[str, Any]:
+    """The model's config, once it is known to be one and to be harmless."""
+    try:
+        content = json.loads(file.read_text(encoding='utf-8'))
+    except ValueError as error:
+        raise WeightsError(f'{file} is damaged: {error}') from error
+    if not isinstance(content, dict) or not {'format', 'model'} <= set(
+        content
+    ):
+        raise WeightsError(
+            f'{file} is not the config of a model folder of ours; name the '
+            'model folder that training wrote'
+        )
+    if content['format'] != FORMAT:
+        raise WeightsError(
+            f'{file.parent} has format {content["format"]}, this version '
+            f'reads format {FORMAT}: update sparc_vlm'
+        )
+    _refuse_code(content['model'], file)
+    return content['model']
+
+
+def _refuse_code(value: Any, file: Path) -> None:
+    """Stops at a type that is not registered.
+
+    mmengine would import whatever a type with dots names and call it, were
+    it `os.system`.
+    """
+    if isinstance(value, list):
+        for part in value:
+            _refuse_code(part, file)
+    if not isinstance(value, dict):
+        return
+    for part in value.values():
+        _refuse_code(part, file)
+    name = value.get('type')
+    if not isinstance(name, str) or '.' not in name:
+        return
+    scope, _, base = name.partition('.')
+    root = MODELS.parent
+    registries = {root.scope: root, **root.children}
+    if scope not in registries or base not in registries[scope].module_dict:
+        raise WeightsError(
+            f'{file} names {name}, which is no registered model: a model '
+            'folder holds no code and runs none'
+        )
 
 
 def _portable(

@@ -8,7 +8,8 @@ encodes an image or a sentence for everything else.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -268,34 +269,32 @@ def _real_mask(tokens: TokenBatch) -> Tensor:
 
 
 def _mean_of_real(features: Tensor, tokens: TokenBatch) -> Tensor:
-    """(B, C) mean of each caption's real tokens, in float32.
+    """(B, C) mean of each caption's real tokens, in float32 or better.
 
     A caption of nothing but begin/end marks takes the mean of those.
     """
     lengths = tokens.lengths
     rows = torch.arange(len(lengths), device=lengths.device)
     rows = rows.repeat_interleave(lengths, output_size=len(features))
-    weights = features.new_ones(len(features), dtype=torch.float32)
+    features = features.to(torch.promote_types(features.dtype, torch.float32))
+    weights = features.new_ones(len(features))
     if tokens.real is not None:
         counts = lengths.new_zeros(len(lengths))
         counts = counts.index_add(0, rows, tokens.real.long())
-        weights = (tokens.real | (counts == 0)[rows]).float()
-    sums = features.new_zeros(
-        len(lengths), features.shape[1], dtype=torch.float32
-    ).index_add(0, rows, features.float() * weights[:, None])
+        weights = (tokens.real | (counts == 0)[rows]).to(features)
+    sums = features.new_zeros(len(lengths), features.shape[1])
+    sums = sums.index_add(0, rows, features * weights[:, None])
     totals = weights.new_zeros(len(lengths)).index_add(0, rows, weights)
     return sums / totals[:, None]
 
 
-class _evaluating:  # noqa: N801
-    """Context in which a module is in eval mode."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-        self.was_training = module.training
-
-    def __enter__(self) -> None:
-        self.module.eval()
-
-    def __exit__(self, *_: object) -> None:
-        self.module.train(self.was_training)
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """Eval mode; afterwards each submodule is in the mode it was in."""
+    training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True

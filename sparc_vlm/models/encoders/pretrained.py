@@ -8,6 +8,7 @@ apart.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -61,6 +62,9 @@ class HuggingFaceText(nn.Module):
             )
         # CLIP-like models keep their text tower under this name.
         self.model = getattr(model, 'text_model', model)
+        if getattr(self.model, 'pooler', None) is not None:
+            # Never used here: its weights would be without gradient.
+            self.model.pooler = None
         self.embed_dims = self.model.config.hidden_size
         self.frozen_layers = frozen_layers
         if frozen_layers >= 0:
@@ -97,7 +101,11 @@ class HuggingFaceText(nn.Module):
         return self
 
     def _freeze(self) -> None:
-        stacks = [m for m in self.model.modules() if _is_stack(m)]
+        stacks = [
+            module
+            for module in self.model.modules()
+            if isinstance(module, nn.ModuleList)
+        ]
         if not stacks:
             raise ValueError(
                 f'no stack of layers found in {type(self.model).__name__}: '
@@ -142,6 +150,7 @@ class MMPretrainVision(nn.Module):
         self.backbone = MMPRETRAIN_MODELS.build(backbone)
         self.out_index = out_index
         self.frozen = frozen
+        self._is_loaded = checkpoint is not None
         self._cfg = dict(backbone)
         self.embed_dims = self._probe_width()
         if checkpoint is not None:
@@ -166,8 +175,9 @@ class MMPretrainVision(nn.Module):
         return PatchFeatures(features.flatten(2).transpose(1, 2), tuple(grid))
 
     def init_weights(self) -> None:
-        """Hands mmengine's call on to the backbone."""
-        self.backbone.init_weights()
+        """Hands mmengine's call on, unless weights were loaded before."""
+        if not self._is_loaded:
+            self.backbone.init_weights()
 
     def portable_cfg(self) -> dict[str, Any]:
         """The config that rebuilds the architecture without its weights."""
@@ -190,7 +200,10 @@ class MMPretrainVision(nn.Module):
         was_training = self.backbone.training
         outputs = self.backbone.eval()(torch.zeros(1, 3, 64, 64))
         self.backbone.train(was_training)
-        features = outputs[self.out_index]
+        features = None
+        if isinstance(outputs, (tuple, list)):
+            with suppress(IndexError):
+                features = outputs[self.out_index]
         if not isinstance(features, Tensor) or features.ndim != 4:
             raise ValueError(
                 f'{self._cfg["type"]} has no (B, C, H, W) feature map at '
@@ -198,7 +211,3 @@ class MMPretrainVision(nn.Module):
                 'out_indices so that it does'
             )
         return features.shape[1]
-
-
-def _is_stack(module: nn.Module) -> bool:
-    return isinstance(module, nn.ModuleList) and len(module) > 1

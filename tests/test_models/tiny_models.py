@@ -1,0 +1,77 @@
+"""Models small enough for a test of a second, and inputs for them."""
+
+from __future__ import annotations
+
+import torch
+
+from sparc_vlm.registry import MODELS
+from sparc_vlm.structures import TokenBatch
+
+ARCH = dict(embed_dims=16, num_layers=3, num_heads=2, feedforward_channels=32)
+VIT = dict(type='SparcViT', arch=ARCH, img_size=32, patch_size=8)
+TEXT = dict(
+    type='TextTransformer',
+    vocab_size=60,
+    embed_dims=12,
+    num_layers=2,
+    num_heads=2,
+    max_length=9,
+)
+WORDS = 'a red blue circle square on the left of big small two'.split()
+
+
+def model_cfg(**changes):
+    """Config of a tiny pretrainer."""
+    cfg = dict(
+        type='ImageTextPretrainer',
+        vision=dict(VIT),
+        text=dict(TEXT),
+        objective=dict(type='SPARC'),
+        embed_dims=8,
+        image_size=32,
+    )
+    return cfg | changes
+
+
+def build(cfg, seed=0):
+    """A model with random weights, biases and norms included."""
+    torch.manual_seed(seed)
+    model = MODELS.build(cfg)
+    for parameter in model.parameters():
+        if parameter.ndim:
+            torch.nn.init.normal_(parameter, std=0.2)
+    return model
+
+
+def captions(lengths, seed=0, real=None):
+    """Random captions of the given numbers of tokens."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(1, 60, (sum(lengths),), generator=generator)
+    return TokenBatch.from_lists(
+        [part.tolist() for part in ids.split(lengths)], real
+    )
+
+
+def gradients(module, loss):
+    """Gradients of a loss by parameter name; the module's are cleared."""
+    module.zero_grad(set_to_none=True)
+    loss.backward()
+    found = {
+        name: parameter.grad.clone()
+        for name, parameter in module.named_parameters()
+        if parameter.grad is not None
+    }
+    module.zero_grad(set_to_none=True)
+    return found
+
+
+def assert_same(left, right, **tolerance):
+    """Two dicts of tensors agree."""
+    assert left.keys() == right.keys()
+    for key in left:
+        torch.testing.assert_close(
+            left[key],
+            right[key],
+            **tolerance,
+            msg=lambda text, key=key: f'{key}: {text}',
+        )
