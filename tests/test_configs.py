@@ -1,0 +1,169 @@
+"""Every recipe is read, checked and built, and says what it is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from sparc_vlm.engine import check_config, load_config
+from sparc_vlm.recipe import use_data
+from sparc_vlm.registry import MODELS
+from tests.test_datasets.made import write_coco, write_karpathy
+
+FOLDER = Path(__file__).resolve().parents[1] / 'configs'
+FILES = sorted(FOLDER.glob('*.py'))
+NAMES = [file.stem for file in FILES]
+PARTS = sorted(FOLDER.glob('_base_/**/*.py'))
+
+
+def load(name: str) -> Config:
+    return load_config(FOLDER / f'{name}.py')
+
+
+def comment(file: Path) -> str:
+    """The comment that a file begins with, in one line."""
+    lines = []
+    for line in file.read_text().splitlines():
+        if not line.startswith('#'):
+            break
+        lines.append(line.removeprefix('#').strip())
+    return ' '.join(lines)
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    """A flag for `--data`, by the last part of a recipe's name."""
+    folder = tmp_path_factory.mktemp('data')
+    for split in ('train', 'val'):
+        write_coco(folder / 'coco', split=split)
+    return {
+        'coco': f'coco:{folder / "coco"}',
+        'flickr8k': f'karpathy:{write_karpathy(folder)}',
+    }
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_is_read_and_checked(name, data):
+    cfg = load(name)
+    flag = data.get(name.rpartition('_')[2])
+    if flag:
+        use_data(cfg, [flag])
+    before = cfg.pretty_text
+    check_config(cfg)
+    assert cfg.pretty_text == before
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_model_is_built(name):
+    cfg = load(name)
+    with torch.device('meta'):
+        model = MODELS.build(cfg.model)
+    size = cfg.model.image_size
+    for place in (cfg.model.vision.img_size, pairs(cfg).image_size):
+        assert place == size
+    assert cfg.model.text.max_length == cfg.tokenizer.max_length == 55
+    assert cfg.model.text.vocab_size == cfg.tokenizer_training.vocab_size
+    assert type(model.objective).__name__.lower() == name.partition('_')[0]
+    assert model.text_adapter.out_features == cfg.model.embed_dims
+
+
+def pairs(cfg):
+    return cfg.train_dataloader.dataset
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_says_what_it_trains(name):
+    said = comment(FOLDER / f'{name}.py')
+    objective, model, *_ = name.split('_')
+    assert said.startswith(objective.upper())
+    if objective == 'clip':
+        assert f'otherwise as {name.replace("clip", "sparc")}.py' in said
+        return
+    assert 'ViT' in said
+    refers = re.search(r'otherwise the recipe of (\w+)\.py', said)
+    if refers:
+        assert refers[1] in NAMES
+        said += comment(FOLDER / f'{refers[1]}.py')
+    steps = load(name).train_cfg.max_iters
+    thousands = f'{steps // 1000}k' if steps % 1000 == 0 else 'no'
+    assert re.search(rf'\b({steps}|{thousands}) updates', said)
+    assert re.search(r'scenes|COCO|Flickr8k', said)
+
+
+@pytest.mark.parametrize('file', FILES + PARTS, ids=lambda file: file.stem)
+def test_is_short_and_begins_with_a_comment(file):
+    assert comment(file)
+    assert len(file.read_text().splitlines()) < 30
+
+
+def test_every_part_is_used():
+    assert PARTS
+    for part in PARTS:
+        others = [file for file in FILES + PARTS if file != part]
+        assert any(part.name in file.read_text() for file in others), part
+
+
+@pytest.mark.parametrize('name', [n for n in NAMES if n.startswith('clip')])
+def test_clip_differs_in_the_objective_alone(name):
+    clip, sparc = (
+        load(n).to_dict() for n in (name, name.replace('clip', 'sparc'))
+    )
+    assert clip['model'].pop('objective') == {'type': 'CLIP'}
+    assert sparc['model'].pop('objective')['type'] == 'SPARC'
+    assert clip == sparc
+
+
+def test_each_objective_has_every_recipe():
+    recipes = {}
+    for name in NAMES:
+        objective, _, rest = name.partition('_')
+        recipes.setdefault(objective, []).append(rest)
+    assert set(recipes) == {'clip', 'sparc'}
+    assert recipes['clip'] == recipes['sparc']
+
+
+def test_the_papers_recipe():
+    cfg = load('sparc_vitb16')
+    with torch.device('meta'):
+        model = MODELS.build(cfg.model)
+    vision, text = model.vision, model.text
+    assert (vision.embed_dims, len(vision.layers)) == (768, 12)
+    assert vision.layers[0].attn.num_heads == 12
+    assert vision.patch_embed.projection.stride == (16, 16)
+    assert model.image_size == 224
+    assert text.embed_dims == 768
+    text_cfg = cfg.model.text
+    assert (text_cfg.num_layers, text_cfg.num_heads) == (12, 12)
+    assert cfg.model.embed_dims == 512
+    assert cfg.tokenizer_training.vocab_size == 32000
+    assert cfg.tokenizer.max_length == 55
+    assert cfg.auto_batch.global_batch_size == 16384
+    assert cfg.train_cfg.max_iters == 200_000
+    optimizer = cfg.optim_wrapper.optimizer
+    assert optimizer.type == 'AdamW'
+    assert optimizer.lr in (7e-4, 9e-4, 1.1e-3)
+    assert optimizer.weight_decay in (0.1, 0.2, 0.3)
+    warmup, decay = cfg.param_scheduler
+    assert (warmup.type, decay.type) == ('LinearLR', 'CosineAnnealingLR')
+    assert (warmup.get('begin', 0), warmup.end) == (0, 2500)
+    assert decay.begin == 2500
+    assert decay.get('end') in (None, 200_000)
+    assert not warmup.by_epoch
+    assert not decay.by_epoch
+    assert model.objective.global_weight == 0.5
+    assert model.objective.local_weight in (0.5, 1, 5, 10)
+
+
+def test_the_other_sizes():
+    large, base = load('sparc_vitl14'), load('sparc_vitb32')
+    assert large.train_cfg.max_iters == 250_000
+    assert base.train_cfg.max_iters == 200_000
+    for cfg, patch, width in ((large, 14, 1024), (base, 32, 768)):
+        with torch.device('meta'):
+            model = MODELS.build(cfg.model)
+        assert model.vision.patch_embed.projection.stride == (patch, patch)
+        assert model.vision.embed_dims == width
