@@ -85,7 +85,7 @@ def test_captions_do_not_see_each_other():
     model, tokens = encoder(), captions([4, 2, 4, 3])
     before = model(tokens)
     changed = tokens._replace(ids=tokens.ids.clone())
-    changed.ids[4:6] += 1
+    changed.ids[4:6] -= 1
     after = model(changed)
     inside = torch.zeros(13, dtype=torch.bool)
     inside[4:6] = True
@@ -96,7 +96,7 @@ def test_captions_do_not_see_each_other():
 def test_every_token_sees_the_whole_caption():
     model, tokens = encoder(), captions([5])
     changed = tokens._replace(ids=tokens.ids.clone())
-    changed.ids[-1] += 1
+    changed.ids[-1] -= 1
     moved = (model(changed) - model(tokens)).abs().amax(1)
     assert (moved > 1e-6).all()
 

@@ -159,7 +159,8 @@ class MMPretrainVision(nn.Module):
                 state = select_prefix(state, prefix)
             load_into(self.backbone, state)
         if frozen:
-            self.backbone.eval().requires_grad_(False)
+            self.backbone.requires_grad_(False)
+            self.backbone.eval()
 
     def forward_patches(self, images: Tensor) -> PatchFeatures:
         """The cells of the chosen feature map as patches.
@@ -198,7 +199,8 @@ class MMPretrainVision(nn.Module):
     @torch.no_grad()
     def _probe_width(self) -> int:
         was_training = self.backbone.training
-        outputs = self.backbone.eval()(torch.zeros(1, 3, 64, 64))
+        self.backbone.eval()  # mmpretrain's returns nothing
+        outputs = self.backbone(torch.zeros(1, 3, 64, 64))
         self.backbone.train(was_training)
         features = None
         if isinstance(outputs, (tuple, list)):
