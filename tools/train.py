@@ -3,6 +3,9 @@
 python tools/train.py configs/sparc_vitb16.py
 torchrun --nproc-per-node 8 tools/train.py configs/sparc_vitb16.py \
     --data 'shards:/data/{00000..00999}.tar'
+
+Exit status: 0; 1 if the run failed; 2 if it could not begin because of what
+was given; 128 + the signal's number if a signal ended it (143 for SIGTERM).
 """
 
 from __future__ import annotations

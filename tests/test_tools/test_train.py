@@ -301,9 +301,11 @@ def test_unreadable_data_fail_in_one_sentence(tmp_path, capfd):
         assert 'Traceback' not in said
 
 
-def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, capfd, monkeypatch):
-    changes = {'model.temperature': float('inf')}
-    changes['optim_wrapper.max_skipped_in_a_row'] = 2
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, capfd):
+    changes = {
+        'optim_wrapper.optimizer.lr': 1e38,
+        'optim_wrapper.max_skipped_in_a_row': 2,
+    }
     assert train.main(command(NAME, tmp_path, steps=9, **changes)) == 1
     said = capfd.readouterr().err
     assert 'error: ' in said
@@ -317,6 +319,15 @@ def test_what_nobody_foresaw_keeps_its_traceback(tmp_path, monkeypatch):
     monkeypatch.setattr(train, 'fit_to_machine', broken)
     with pytest.raises(ValueError, match='not in list'):
         train.main(command(NAME, tmp_path))
+
+
+def test_ctrl_c_before_training_is_no_traceback(tmp_path, capfd, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, 'use_tokenizer', interrupted)
+    assert train.main(command(NAME, tmp_path)) == 128 + signal.SIGINT
+    assert capfd.readouterr().err.endswith('interrupted\n')
 
 
 def test_only_what_was_raised_on_purpose_is_a_sentence():
@@ -400,7 +411,7 @@ def test_killed_and_stopped_runs_go_on_as_if_nothing_was(tmp_path):
         'log_processor.window_size': 1,
         'train_cfg.val_interval': 1000,
     }
-    steps = 40
+    steps = 24
 
     def start(name, *more):
         log = tmp_path / f'{name}.log'
@@ -421,7 +432,7 @@ def test_killed_and_stopped_runs_go_on_as_if_nothing_was(tmp_path):
     assert process.exitcode == -signal.SIGKILL
 
     process, log = start('stopped-1', '--resume')
-    children.wait_for('iter_12.pth', log, process)
+    children.wait_for('iter_8.pth', log, process)
     os.killpg(process.pid, signal.SIGTERM)
     process.join(60)
     assert process.exitcode == 128 + signal.SIGTERM, log.read_text()
@@ -437,4 +448,4 @@ def test_killed_and_stopped_runs_go_on_as_if_nothing_was(tmp_path):
     assert 'data1/loss_local' in expected[1][0]
     for step, entries in found.items():
         for entry in entries:
-            assert entry == expected[step][0], step
+            assert entry in expected[step], step
