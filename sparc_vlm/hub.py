@@ -19,7 +19,7 @@ from safetensors.torch import save as serialise
 
 from sparc_vlm.engine.files import atomic_file, write_json
 from sparc_vlm.models import ImageTextPretrainer
-from sparc_vlm.registry import HOOKS, MODELS
+from sparc_vlm.registry import HOOKS, MODELS, TOKENIZERS
 from sparc_vlm.weights import (
     WEIGHTS_FILE,
     WeightsError,
@@ -83,11 +83,9 @@ def load(path: str | Path, device: str = 'cpu') -> ImageTextPretrainer:
     path = Path(path).expanduser()
     folder = _model_folder(path)
     cfg = _read_config(folder / CONFIG_FILE)
-    if cfg.get('tokenizer'):
-        cfg['tokenizer']['path'] = str(folder / cfg['tokenizer']['path'])
-    model = MODELS.build(cfg)
-    is_checkpoint = path.is_file() and path.suffix in ('.pth', '.pt')
-    load_into(model, read_weights(path if is_checkpoint else folder))
+    model = _build(cfg, folder)
+    is_weights = path.is_file() and path.suffix != '.json'
+    load_into(model, read_weights(path if is_weights else folder))
     return model.to(torch.device(device)).eval()
 
 
@@ -156,15 +154,26 @@ def _model_folder(path: Path) -> Path:
     )
 
 
+def _build(cfg: dict[str, Any], folder: Path) -> ImageTextPretrainer:
+    """The model with random weights."""
+    try:
+        if cfg.get('tokenizer'):
+            cfg['tokenizer']['path'] = str(folder / cfg['tokenizer']['path'])
+        return MODELS.build(cfg)
+    except Exception as error:  # a config may be wrong in any way
+        raise WeightsError(
+            f'the model that {folder / CONFIG_FILE} describes cannot be '
+            f'built: {" ".join(str(error).split())}'
+        ) from error
+
+
 def _read_config(file: Path) -> dict[str, Any]:
     """The model's config, once it is known to be one and to be harmless."""
     try:
         content = json.loads(file.read_text(encoding='utf-8'))
     except ValueError as error:
         raise WeightsError(f'{file} is damaged: {error}') from error
-    if not isinstance(content, dict) or not {'format', 'model'} <= set(
-        content
-    ):
+    if not isinstance(content, dict) or 'format' not in content:
         raise WeightsError(
             f'{file} is not the config of a model folder of ours; name the '
             'model folder that training wrote'
@@ -174,8 +183,11 @@ def _read_config(file: Path) -> dict[str, Any]:
             f'{file.parent} has format {content["format"]}, this version '
             f'reads format {FORMAT}: update sparc_vlm'
         )
-    _refuse_code(content['model'], file)
-    return content['model']
+    cfg = content.get('model')
+    if not isinstance(cfg, dict):
+        raise WeightsError(f'{file} is damaged: it describes no model')
+    _refuse_code(cfg, file)
+    return cfg
 
 
 def _refuse_code(value: Any, file: Path) -> None:
@@ -197,7 +209,11 @@ def _refuse_code(value: Any, file: Path) -> None:
     scope, _, base = name.partition('.')
     root = MODELS.parent
     registries = {root.scope: root, **root.children}
-    if scope not in registries or base not in registries[scope].module_dict:
+    # `in` on a registry would import as well.
+    registered = dict(TOKENIZERS.module_dict)
+    if scope in registries:
+        registered |= registries[scope].module_dict
+    if base not in registered:
         raise WeightsError(
             f'{file} names {name}, which is no registered model: a model '
             'folder holds no code and runs none'
