@@ -52,7 +52,9 @@ def save(
     if model.tokenizer is not None:
         model.tokenizer.save(folder / TOKENIZER_FOLDER)
         cfg['tokenizer'] = dict(
-            type=type(model.tokenizer).__name__, path=TOKENIZER_FOLDER
+            type=type(model.tokenizer).__name__,
+            path=TOKENIZER_FOLDER,
+            max_length=model.tokenizer.max_length,
         )
     state = {
         key: value.detach().cpu().contiguous()

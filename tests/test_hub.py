@@ -10,11 +10,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import tokenizers
 import torch
 from mmengine.config import ConfigDict
 from mmengine.logging import MMLogger
 from PIL import Image
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
 import sparc_vlm
 from sparc_vlm import hub
@@ -242,6 +243,43 @@ def test_backbones_need_their_weights_no_more(tmp_path):
 
 def build_backbone(cfg):
     return build(dict(type='MMPretrainVision', backbone=cfg)).backbone
+
+
+def test_tokenizers_of_others_come_back_with_their_length(tmp_path):
+    inner = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel(
+            {w: i for i, w in enumerate(['[UNK]', '[CLS]', '[SEP]', *WORDS])},
+            unk_token='[UNK]',
+        )
+    )
+    inner.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    inner.post_processor = tokenizers.processors.TemplateProcessing(
+        single='[CLS] $A [SEP]', special_tokens=[('[CLS]', 1), ('[SEP]', 2)]
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        unk_token='[UNK]',
+        cls_token='[CLS]',
+        sep_token='[SEP]',
+    ).save_pretrained(tmp_path / 'theirs')
+    cfg = model_cfg(
+        text=dict(
+            type='HuggingFaceText', config=BERT | dict(model_type='bert')
+        ),
+        tokenizer=dict(
+            type='HuggingFaceTokenizer',
+            path=str(tmp_path / 'theirs'),
+            max_length=5,
+        ),
+    )
+    model = build(cfg).eval()
+    folder = hub.save(model, tmp_path / 'ours', cfg)
+    shutil.rmtree(tmp_path / 'theirs')
+    loaded = sparc_vlm.load(folder)
+    assert loaded.tokenizer.max_length == 5
+    long = loaded.encode_text('a red blue circle square on the left')
+    assert long.token_mask.tolist() == [[False, True, True, True, False]]
+    assert_bit_for_bit(loaded, model)
 
 
 # what is refused
