@@ -112,6 +112,41 @@ def encode_texts(
     return torch.cat(rows)[[place[text] for text in texts]]
 
 
+def has_words(model: Any, caption: str) -> bool:
+    """Whether a caption has anything that the model can encode.
+
+    Control characters and the like are not blank, and yet no token.
+
+    Args:
+        model: Its `tokenizer` decides, where it has one.
+        caption: Any text.
+    """
+    tokenizer = getattr(model, 'tokenizer', None)
+    if not caption.strip() or tokenizer is None:
+        return bool(caption.strip())
+    return any(tokenizer.encode(caption).real)
+
+
+def finite_patches(embeddings: Any, task: str) -> tuple[Tensor, Tensor]:
+    """`patches` and `dense` of some pictures, float32 on the CPU.
+
+    Args:
+        embeddings: What `encode_image` returned.
+        task: Whose numbers are at stake.
+
+    Raises:
+        ValueError: A value is not finite: any number measured on it would
+            look like one of a model that works.
+    """
+    kinds = on_cpu(embeddings.patches), on_cpu(embeddings.dense)
+    if not all(torch.isfinite(values).all() for values in kinds):
+        raise ValueError(
+            f'{task}: the model gives patches that are not finite numbers; '
+            'it has diverged'
+        )
+    return kinds
+
+
 def on_cpu(embeddings: Tensor) -> Tensor:
     """Embeddings as float32 on the CPU, cut loose from any graph."""
     return embeddings.detach().to('cpu', torch.float32)

@@ -86,7 +86,7 @@ def sparse_alignment(
     if patch_mask is None:
         lowest = scores.amin(-1, keepdim=True)
         highest = scores.amax(-1, keepdim=True)
-        count = scores.new_tensor(scores.shape[-1])
+        count = scores.shape[-1]
     else:
         allowed = _allowed(patch_mask, scores)
         lowest = scores.masked_fill(~allowed, torch.inf).amin(-1, True)

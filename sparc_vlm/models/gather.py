@@ -43,7 +43,8 @@ class _AllGather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        gradient = gradient.contiguous()
+        # A copy: what autograd hands over is not ours to write to.
+        gradient = gradient.clone(memory_format=torch.contiguous_format)
         torch_dist.all_reduce(gradient)
         start, length = ctx.span
         return gradient[start : start + length], None

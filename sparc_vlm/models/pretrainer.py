@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 from mmengine import dist
 from mmengine.model import BaseModel
+from mmengine.registry import DefaultScope
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,6 +32,8 @@ from sparc_vlm.structures import (
 
 Picture = Image.Image | str | Path
 MAX_LOGIT_SCALE = 100.0
+# A hair below: the exponential of the rounded logarithm is above 100.
+MAX_LOG_SCALE = math.log(MAX_LOGIT_SCALE) - 1e-6
 
 
 @MODELS.register_module()
@@ -75,15 +78,17 @@ class ImageTextPretrainer(BaseModel):
         data_preprocessor: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
-        # Built here: mmengine would look in its own registry alone.
-        preprocessor = data_preprocessor or dict(type='PairPreprocessor')
-        super().__init__(MODELS.build(preprocessor), init_cfg)
-        self.vision = MODELS.build(vision)
-        self.text = MODELS.build(text)
-        self.objective = MODELS.build(objective)
-        self.tokenizer = (
-            None if tokenizer is None else TOKENIZERS.build(tokenizer)
-        )
+        # Names are ours, also under the scope of another project's runner.
+        with DefaultScope.overwrite_default_scope('sparc_vlm'):
+            # mmengine would look for it in its own registry alone.
+            preprocessor = data_preprocessor or dict(type='PairPreprocessor')
+            super().__init__(MODELS.build(preprocessor), init_cfg)
+            self.vision = MODELS.build(vision)
+            self.text = MODELS.build(text)
+            self.objective = MODELS.build(objective)
+            self.tokenizer = (
+                None if tokenizer is None else TOKENIZERS.build(tokenizer)
+            )
         self.image_size = image_size
         self.resize = resize
         width = self.vision.embed_dims
@@ -96,7 +101,7 @@ class ImageTextPretrainer(BaseModel):
 
     @property
     def logit_scale(self) -> Tensor:
-        """Scalar 1 / temperature, at most 100; its gradient stops there."""
+        """Scalar 1 / temperature, at most 100."""
         return self.log_scale.exp().clamp(max=MAX_LOGIT_SCALE)
 
     @property
@@ -128,9 +133,9 @@ class ImageTextPretrainer(BaseModel):
         if mode == 'tensor':
             return self._embed(images, tokens, patch_mask, is_local=True)
         if mode == 'loss':
-            pairs = self._embed(
-                images, tokens, patch_mask, self.objective.is_local
-            )
+            self._hold_ceiling()
+            is_local = getattr(self.objective, 'is_local', True)
+            pairs = self._embed(images, tokens, patch_mask, is_local)
             temperature = 1 / pairs.logit_scale.detach()
             return self.objective(pairs) | dict(temperature=temperature)
         if mode == 'predict':
@@ -230,6 +235,15 @@ class ImageTextPretrainer(BaseModel):
             logit_scale=self.logit_scale,
             patch_mask=patch_mask,
         )
+
+    @torch.no_grad()
+    def _hold_ceiling(self) -> None:
+        """Keeps the parameter itself at the ceiling.
+
+        Past it the scale would have no gradient, and one step too far would
+        fix the temperature for the rest of the run.
+        """
+        self.log_scale.clamp_(max=MAX_LOG_SCALE)
 
     def _global_image(self, values: Tensor) -> Tensor:
         return self.vision_adapter(self.vision_head(values.mean(1)))

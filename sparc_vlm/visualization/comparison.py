@@ -116,7 +116,7 @@ def verdict(table: Table, challenger: str, baseline: str) -> list[str]:
             continue
         ours, theirs = map(float, shown)
         guess = (table.chance or {}).get(item.key)
-        if guess is not None and ours <= guess:
+        if guess is not None and ours <= float(item.show(guess)):
             at_chance.append(item.title)
         if ours > theirs:
             better.append(item.title)

@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from sparc_vlm.evaluation.encoding import image_chunks, on_cpu, whole_picture
+from sparc_vlm.evaluation.encoding import (
+    finite_patches,
+    has_words,
+    image_chunks,
+    whole_picture,
+)
 from sparc_vlm.evaluation.overlap import given_classes
 from sparc_vlm.evaluation.task import Progress, Task, TaskResult
 from sparc_vlm.evaluation.words import (
@@ -147,10 +152,8 @@ class Pointing(Task):
         ):
             whole = [whole_picture(model, picture) for picture in pictures]
             embeddings = model.encode_image(whole)
-            kinds = {
-                'pointing': on_cpu(embeddings.patches),
-                'pointing_dense': on_cpu(embeddings.dense),
-            }
+            patches, dense = finite_patches(embeddings, self.name)
+            kinds = {'pointing': patches, 'pointing_dense': dense}
             captions = self._captions(model, indices)
             for place, index in enumerate(indices):
                 own = {kind: rows[place] for kind, rows in kinds.items()}
@@ -189,7 +192,7 @@ class Pointing(Task):
             [
                 caption
                 for caption in self.source.captions(index)
-                if caption.strip()
+                if has_words(model, caption)
             ][: self.captions_per_image]
             for index in indices
         ]

@@ -7,7 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sparc_vlm.evaluation.encoding import encode_texts, image_chunks, on_cpu
+from sparc_vlm.evaluation.encoding import (
+    encode_texts,
+    has_words,
+    image_chunks,
+    on_cpu,
+)
 from sparc_vlm.evaluation.ranking import (
     Ranks,
     hit_probability,
@@ -68,7 +73,7 @@ class Retrieval(Task):
         ):
             rows.append(on_cpu(model.encode_image(pictures).image))
             kept += indices
-        texts, owners, empty = self._captions(kept)
+        texts, owners, empty = self._captions(model, kept)
         images = torch.cat(rows)
         captions = encode_texts(model, texts, self.batch_size, progress)
         skipped = {
@@ -87,14 +92,16 @@ class Retrieval(Task):
             self.report_skipped(skipped, broken),
         )
 
-    def _captions(self, kept: list[int]) -> tuple[list[str], list[int], int]:
+    def _captions(
+        self, model: Any, kept: list[int]
+    ) -> tuple[list[str], list[int], int]:
         """Captions, the place in `kept` of each one's picture, empty ones."""
         texts: list[str] = []
         owners: list[int] = []
         empty = 0
         for place, index in enumerate(kept):
             own = self.source.captions(index)[: self.captions_per_image]
-            filled = [caption for caption in own if caption.strip()]
+            filled = [caption for caption in own if has_words(model, caption)]
             empty += len(own) - len(filled)
             texts += filled
             owners += [place] * len(filled)

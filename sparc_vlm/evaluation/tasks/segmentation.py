@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from sparc_vlm.evaluation.encoding import (
     encode_texts,
+    finite_patches,
     image_chunks,
-    on_cpu,
     whole_picture,
 )
 from sparc_vlm.evaluation.overlap import Overlap, given_classes
@@ -147,10 +147,8 @@ class Segmentation(Task):
             self._encode_names(model, truths, texts)
             whole = [whole_picture(model, picture) for picture in pictures]
             embeddings = model.encode_image(whole)
-            kinds = {
-                '': on_cpu(embeddings.dense),
-                '_patches': on_cpu(embeddings.patches),
-            }
+            patches, dense = finite_patches(embeddings, self.name)
+            kinds = {'': dense, '_patches': patches}
             for place, (index, truth) in enumerate(
                 zip(indices, truths, strict=True)
             ):
@@ -221,8 +219,8 @@ class Segmentation(Task):
             full, foreground = overlaps[kind]
             ious = full.add(predicted, labels, classes)
             foreground.add(predicted, labels, classes)
-            sample[f'miou{kind}'] = 100 * full.picture_means[-1]
-            sample[f'miou_fg{kind}'] = 100 * foreground.picture_means[-1]
+            sample[f'miou_image{kind}'] = 100 * full.picture_means[-1]
+            sample[f'miou_fg_image{kind}'] = 100 * foreground.picture_means[-1]
             for name, iou in ious.items():
                 scores = sample['classes'].setdefault(name, {})
                 scores[f'miou{kind}'] = 100 * iou

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 import torch
+from mmpretrain.models.utils import to_2tuple
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from torch import Tensor, nn
 
@@ -54,14 +55,19 @@ class HuggingFaceText(nn.Module):
         from transformers import AutoConfig, AutoModel
 
         if pretrained is not None:
-            model = AutoModel.from_pretrained(pretrained, use_safetensors=True)
+            # Whatever type it was saved in, training needs float32.
+            model = AutoModel.from_pretrained(
+                pretrained, use_safetensors=True, dtype=torch.float32
+            )
         else:
             config = dict(config)
             model = AutoModel.from_config(
                 AutoConfig.for_model(config.pop('model_type'), **config)
             )
+        if model.config.is_encoder_decoder:
+            model = model.get_encoder()
         # CLIP-like models keep their text tower under this name.
-        self.model = getattr(model, 'text_model', model)
+        self.model = getattr(model, 'text_model', model).float()
         if getattr(self.model, 'pooler', None) is not None:
             # Never used here: its weights would be without gradient.
             self.model.pooler = None
@@ -147,7 +153,10 @@ class MMPretrainVision(nn.Module):
         frozen: bool = False,
     ) -> None:
         super().__init__()
-        self.backbone = MMPRETRAIN_MODELS.build(backbone)
+        # Names are mmpretrain's, whatever scope training runs under.
+        self.backbone = MMPRETRAIN_MODELS.build(
+            {'_scope_': 'mmpretrain', **backbone}
+        )
         self.out_index = out_index
         self.frozen = frozen
         self._is_loaded = checkpoint is not None
@@ -200,7 +209,8 @@ class MMPretrainVision(nn.Module):
     def _probe_width(self) -> int:
         was_training = self.backbone.training
         self.backbone.eval()  # mmpretrain's returns nothing
-        outputs = self.backbone(torch.zeros(1, 3, 64, 64))
+        height, width = to_2tuple(getattr(self.backbone, 'img_size', 64))
+        outputs = self.backbone(torch.zeros(1, 3, height, width))
         self.backbone.train(was_training)
         features = None
         if isinstance(outputs, (tuple, list)):
