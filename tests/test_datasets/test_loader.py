@@ -196,7 +196,8 @@ def alive(pid):
 
 def start_workers_and_wait(pipe):
     batches = iter(make(num_workers=2))
-    next(batches)
+    for _ in range(2):  # one of each worker, which is then set up
+        next(batches)
     pipe.send([child.pid for child in multiprocessing.active_children()])
     time.sleep(60)
 

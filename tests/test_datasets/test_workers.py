@@ -22,12 +22,19 @@ def workers_of(process):
         return [int(pid) for pid in file.read().split()]
 
 
+def started():
+    """Batches, after each of two workers gave one and so is set up."""
+    batches = iter(make(num_workers=2))
+    for _ in range(2):
+        next(batches)
+    return batches
+
+
 def read_on(pipe, stopped):
     """A parent as training is: it notes the signal and goes on a while."""
     os.setsid()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-    batches = iter(make(num_workers=2))
-    next(batches)
+    batches = started()
     pipe.send(workers_of(os.getpid()))
     pipe.recv()
     assert stopped.is_set()
@@ -41,8 +48,7 @@ def read_on(pipe, stopped):
 def leave_open(pipe, fails):
     """Ends while the batches are still held, as after an error."""
     global held
-    held = iter(make(num_workers=2))
-    next(held)
+    held = started()
     pipe.send(workers_of(os.getpid()))
     if fails:
         raise RuntimeError('on purpose')
