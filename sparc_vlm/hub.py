@@ -50,7 +50,7 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     cfg = _portable(model, model_cfg)
     if model.tokenizer is not None:
-        model.tokenizer.save(folder / TOKENIZER_FOLDER)
+        _save_tokenizer(model.tokenizer, folder / TOKENIZER_FOLDER)
         cfg['tokenizer'] = dict(
             type=type(model.tokenizer).__name__,
             path=TOKENIZER_FOLDER,
@@ -95,7 +95,7 @@ def load(path: str | Path, device: str = 'cpu') -> ImageTextPretrainer:
 class ExportHook(Hook):
     """Keeps `<work_dir>/model`, which `sparc_vlm.load` takes, up to date.
 
-    Written after each validation and at the end of training. A disk that is
+    Written with each checkpoint and at the end of training. A disk that is
     full is said and costs the export alone.
 
     Args:
@@ -107,15 +107,16 @@ class ExportHook(Hook):
 
     def __init__(self, folder: str = 'model') -> None:
         self.folder = folder
+        self._exported_at: int | None = None
 
-    def after_val_epoch(
-        self, runner: Runner, metrics: dict[str, float] | None = None
+    def before_save_checkpoint(
+        self, runner: Runner, checkpoint: dict[str, Any]
     ) -> None:
-        """Exports the weights that were just validated.
+        """Exports the weights of the checkpoint that is about to be written.
 
         Args:
             runner: The runner.
-            metrics: Unused.
+            checkpoint: Unused.
         """
         self._export(runner)
 
@@ -128,18 +129,32 @@ class ExportHook(Hook):
         self._export(runner)
 
     def _export(self, runner: Runner) -> None:
-        if runner.rank != 0:
+        if runner.rank != 0 or self._exported_at == runner.iter:
             return
         model = runner.model
         model = model.module if is_model_wrapper(model) else model
         folder = Path(runner.work_dir) / self.folder
         try:
             save(model, folder, runner.cfg.model.to_dict())
+            self._exported_at = runner.iter
         except OSError as error:
             runner.logger.warning(
                 f'the model folder {folder} could not be written ({error}); '
                 'training goes on, checkpoints are not affected'
             )
+
+
+def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Saves a tokenizer.
+
+    Raises:
+        OSError: It could not be written; `tokenizers` raises a bare
+            Exception where a disk is full.
+    """
+    try:
+        tokenizer.save(folder)
+    except Exception as error:
+        raise OSError(str(error)) from error
 
 
 def _model_folder(path: Path) -> Path:
@@ -161,7 +176,8 @@ def _build(cfg: dict[str, Any], folder: Path) -> ImageTextPretrainer:
     try:
         if cfg.get('tokenizer'):
             cfg['tokenizer']['path'] = str(folder / cfg['tokenizer']['path'])
-        return MODELS.build(cfg)
+        # Ours, whatever scope the caller's own runner has set.
+        return MODELS.build(dict(cfg, _scope_='sparc_vlm'))
     except Exception as error:  # a config may be wrong in any way
         raise WeightsError(
             f'the model that {folder / CONFIG_FILE} describes cannot be '
