@@ -415,14 +415,30 @@ def runner_of(model, cfg, work_dir, rank=0):
         cfg=ConfigDict(model=cfg),
         work_dir=str(work_dir),
         rank=rank,
+        iter=3,
         logger=MMLogger.get_current_instance(),
     )
 
 
-@pytest.mark.parametrize('moment', ['after_val_epoch', 'after_train'])
+@pytest.mark.parametrize('moment', ['checkpoint', 'end'])
 def test_the_hook_exports(model, cfg, tmp_path, moment):
     hook = HOOKS.build(dict(type='ExportHook'))
-    getattr(hook, moment)(runner_of(model, cfg, tmp_path / 'run'))
+    runner = runner_of(model, cfg, tmp_path / 'run')
+    if moment == 'checkpoint':
+        hook.before_save_checkpoint(runner, {})
+    else:
+        hook.after_train(runner)
+    assert_bit_for_bit(sparc_vlm.load(tmp_path / 'run'), model)
+
+
+def test_an_iteration_is_exported_once(model, cfg, tmp_path):
+    hook, runner = hub.ExportHook(), runner_of(model, cfg, tmp_path / 'run')
+    hook.before_save_checkpoint(runner, {})
+    shutil.rmtree(tmp_path / 'run')
+    hook.after_train(runner)
+    assert not (tmp_path / 'run').exists()
+    runner.iter += 1
+    hook.after_train(runner)
     assert_bit_for_bit(sparc_vlm.load(tmp_path / 'run'), model)
 
 
