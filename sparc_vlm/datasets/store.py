@@ -12,7 +12,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -33,7 +33,7 @@ class ImageStore:
 
     Names are looked up as they are; then without their leading folders, or
     with leading folders that only the store has, as data sets are unpacked
-    in many ways.
+    in many ways. Where several pictures fit equally well, none is taken.
 
     Args:
         path: The folder or file, or several of them, searched in order.
@@ -57,9 +57,15 @@ class ImageStore:
         Raises:
             BrokenImage: It is not there, or cannot be read.
         """
-        for part in self._parts:
-            if (found := part.find(name)) is not None:
-                return part.read(found)
+        fitting = self._find(name)
+        if len(fitting) == 1:
+            part, found = fitting[0]
+            return part.read(found)
+        if fitting:
+            which = ', '.join(found for _, found in fitting[:2])
+            raise BrokenImage(
+                name, f'{len(fitting)} files in {self.path} fit it: {which}'
+            )
         raise BrokenImage(name, f'not found in {self.path}')
 
     def image(self, name: str, at_least: int | None = None) -> Image.Image:
@@ -84,8 +90,32 @@ class ImageStore:
         )
 
     def __contains__(self, name: str) -> bool:
-        """Whether there is a file of that name."""
-        return any(part.find(name) is not None for part in self._parts)
+        """Whether there is one file of that name."""
+        return len(self._find(name)) == 1
+
+    def _find(self, name: str) -> list[tuple[_Folder | _Archive, str]]:
+        """All files that fit a name best, of which it must be the only one.
+
+        The file of that very name, in the first place that has it; else those
+        with fewer leading folders; else those with more.
+        """
+        for part in self._parts:
+            if part.has(name):
+                return [(part, name)]
+        shorter = [
+            (part, found)
+            for part in self._parts
+            if (found := part.find_shorter(name)) is not None
+        ]
+        # The more of the name's folders a file shares, the better it fits.
+        most = max((len(found) for _, found in shorter), default=0)
+        return [
+            (part, found) for part, found in shorter if len(found) == most
+        ] or [
+            (part, found)
+            for part in self._parts
+            for found in part.find_longer(name)
+        ]
 
 
 def is_image(name: str) -> bool:
@@ -115,8 +145,16 @@ def _open(path: Path) -> _Folder | _Archive:
         ) from error
 
 
+def _without_folders(name: str) -> Iterator[str]:
+    """A name without its first folder, its first two, ..."""
+    parts = name.strip('/').split('/')
+    for start in range(len(parts)):
+        if (shorter := '/'.join(parts[start:])) != name:
+            yield shorter
+
+
 class _Names:
-    """Finds a name with or without leading folders."""
+    """Finds names that have further leading folders."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self.rows: dict[str, int] = {}
@@ -126,25 +164,11 @@ class _Names:
             base = name.rpartition('/')[2]
             self._by_base.setdefault(base, []).append(name)
 
-    def find(self, name: str) -> str | None:
-        """The stored name that shares the most folders with a name."""
-        if name in self.rows:
-            return name
-        parts = name.strip('/').split('/')
-        found = self._by_base.get(parts[-1], [])
-        if len(found) < 2:
-            return found[0] if found else None
-        return max(found, key=lambda other: _shared(parts, other.split('/')))
-
-
-def _shared(parts: list[str], other: list[str]) -> int:
-    """Number of parts that two names share from the end on."""
-    count = 0
-    for a, b in zip(reversed(parts), reversed(other), strict=False):
-        if a != b:
-            break
-        count += 1
-    return count
+    def find_longer(self, name: str) -> list[str]:
+        """The stored names that end with all folders of a name."""
+        name = name.strip('/')
+        found = self._by_base.get(name.rpartition('/')[2], [])
+        return [other for other in found if other.endswith(f'/{name}')]
 
 
 class _Folder:
@@ -154,14 +178,14 @@ class _Folder:
         self.path = path
         self._walked: _Names | None = None
 
-    def find(self, name: str) -> str | None:
-        # Most names are right; walking a large folder takes long.
-        parts = name.split('/')
-        for start in range(len(parts)):
-            shorter = '/'.join(parts[start:])
-            if (self.path / shorter).is_file():
-                return shorter
-        return self._all().find(name)
+    def has(self, name: str) -> bool:
+        return (self.path / name).is_file()
+
+    def find_shorter(self, name: str) -> str | None:
+        return next(filter(self.has, _without_folders(name)), None)
+
+    def find_longer(self, name: str) -> list[str]:
+        return self._all().find_longer(name)
 
     def names(self) -> list[str]:
         return list(self._all().rows)
@@ -169,7 +193,7 @@ class _Folder:
     def _all(self) -> _Names:
         if self._walked is None:
             self._walked = _Names(
-                (Path(root) / file).relative_to(self.path).as_posix()
+                (Path(root).relative_to(self.path) / file).as_posix()
                 for root, _, files in os.walk(self.path, followlinks=True)
                 for file in files
             )
@@ -209,8 +233,14 @@ class _Archive:
         if self._file is not None:
             os.close(self._file)
 
-    def find(self, name: str) -> str | None:
-        return self._names.find(name)
+    def has(self, name: str) -> bool:
+        return name in self._names.rows
+
+    def find_shorter(self, name: str) -> str | None:
+        return next(filter(self.has, _without_folders(name)), None)
+
+    def find_longer(self, name: str) -> list[str]:
+        return self._names.find_longer(name)
 
     def names(self) -> list[str]:
         return list(self._names.rows)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -125,6 +126,19 @@ def test_karpathy_with_folders_of_another_layout(tmp_path):
     source = KarpathyCaptions(file, tmp_path / 'images', 'val')
     assert source.key(0) == 'val2014/2.png'
     assert same(source.image(0), 2)
+
+
+def test_a_folder_is_walked_before_the_workers_start(tmp_path, monkeypatch):
+    names = [f'{i}.png' for i in range(200)]
+    images = write_images(tmp_path / 'images', [f'deep/{n}' for n in names])
+    (images / 'deep/77.png').unlink()
+    rows = [['image', 'caption'], *([n, 'a dog'] for n in names)]
+    table = write_csv(tmp_path / 'a.csv', rows, ',')
+    source = CsvCaptions(table, images)
+    monkeypatch.setattr(os, 'walk', None)
+    assert same(source.image(3), 3)
+    with pytest.raises(BrokenImage, match='77.png: not found'):
+        source.image(77)
 
 
 def test_a_missing_picture_is_broken(tmp_path):

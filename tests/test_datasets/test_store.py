@@ -31,9 +31,9 @@ def test_names_with_and_without_folders(store):
     assert same(store.image('deep/3.png'), 3)
     assert same(store.image('data/images/train/deep/3.png'), 3)
     assert same(store.image('other/a.png'), 7)
-    # Two are called 0.png: the one that shares more folders.
+    # Two are called 0.png: the one with the same folders.
     assert same(store.image('x/val/0.png'), 6)
-    assert same(store.image('x/deep/0.png'), 0)
+    assert same(store.image('deep/0.png'), 0)
     assert store.names() == sorted(NAMES)
 
 
@@ -41,6 +41,24 @@ def test_what_is_not_there(store):
     assert 'none.png' not in store
     with pytest.raises(BrokenImage, match='none.png: not found in'):
         store.image('none.png')
+
+
+def test_another_picture_of_the_same_name_does_not_stand_in(store):
+    for name in ('cats/0.png', 'val/3.png', 'deep/train/3.png', 'p/0.png'):
+        assert name not in store
+        with pytest.raises(BrokenImage, match=f'{name}: not found in'):
+            store.image(name)
+    with pytest.raises(BrokenImage, match='0.png: 2 files in .* fit it: '):
+        store.image('0.png')
+
+
+def test_a_whole_name_in_a_later_place_wins(tmp_path):
+    one = write_images(tmp_path / 'one', ['z.png', 'x.png'])
+    two = write_images(tmp_path / 'two', ['y.png', 'w.png', 'cats/x.png'])
+    assert same(ImageStore([one, two]).image('cats/x.png'), 2)
+    three = write_images(tmp_path / 'three', ['x.png'])
+    with pytest.raises(BrokenImage, match='2 files'):
+        ImageStore([one, three]).image('cats/x.png')
 
 
 def read_all(store, queue, start):

@@ -12,6 +12,8 @@ from sparc_vlm.datasets.report import Report, note
 from sparc_vlm.datasets.store import ImageStore, is_image
 from sparc_vlm.datasets.text import PackedLists, PackedStrings
 
+# Pictures looked for before the workers start.
+LOOK_FOR = 50
 Images = str | Path | list[str]
 
 
@@ -42,6 +44,17 @@ class ListedPairs(PairSource):
 
         self._captions = PackedLists(captions())
         self._names = PackedStrings(names)
+        self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        """Looks for some pictures here, which walks the folder if need be.
+
+        Workers inherit what was found; else each would walk it by itself.
+        """
+        step = max(len(self) // LOOK_FOR, 1)
+        for index in range(0, len(self), step):
+            if self.key(index) not in self.store:
+                return
 
     def __len__(self) -> int:
         """Number of pictures."""
