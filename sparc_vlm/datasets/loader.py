@@ -101,6 +101,7 @@ class PairLoader:
     def __iter__(self) -> Iterator[dict]:
         """Yields batches for ever; starts the workers."""
         step = self.batch_size * get_world_size()
+        reading = self.dataset.source.reading
         loader = DataLoader(
             self.dataset,
             batch_sampler=_Places(self, self._position),
@@ -111,10 +112,10 @@ class PairLoader:
             prefetch_factor=self.prefetch if self.num_workers else None,
         )
         for batch in loader:
-            # What was wrong with the annotations is said once an epoch.
-            first = self._position % self.pairs_per_epoch < step
-            if first and get_rank() == 0:
-                add_report(batch['report'], self.dataset.source.reading)
+            # Reports are added up: what was wrong with the annotations is
+            # counted once in a run.
+            if self._position == 0 and get_rank() == 0:
+                add_report(batch['report'], reading)
             self._position += step
             yield batch
 

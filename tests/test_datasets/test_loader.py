@@ -146,11 +146,15 @@ def test_processes_share_the_pairs(monkeypatch):
     assert dealt == alone.read
 
 
-def test_wrong_annotations_are_told_once_an_epoch(monkeypatch):
+def test_wrong_annotations_are_counted_once_a_run(monkeypatch):
     source = ListSource(count=20)
     note(source.reading, 'skipped_rows', 'a.csv, line 3: a column is missing')
-    counts = [b['report']['skipped_rows'] for b in take(make(source), 10)]
-    assert counts == [1, 0, 0, 0, 0] * 2
+    loader = make(source)
+    counts = [b['report']['skipped_rows'] for b in take(loader, 10)]
+    assert counts == [1, *[0] * 9]
+    resumed = make(source)
+    resumed.load_state_dict(loader.state_dict())
+    assert not any(b['report']['skipped_rows'] for b in take(resumed, 6))
     be(monkeypatch, 1, 2)
     assert not any(b['report']['skipped_rows'] for b in take(make(source), 5))
 
