@@ -201,8 +201,9 @@ def test_too_few_shards(shards, monkeypatch, log):
     assert loader.num_workers == 10
     assert any('16 data workers asked for, 10' in line for line in log)
     monkeypatch.setattr(module, 'get_world_size', lambda: 11)
-    with pytest.raises(ValueError, match='resample=True'):
-        make(shards, num_workers=1)
+    for num_workers in (0, 1):
+        with pytest.raises(ValueError, match='resample=True'):
+            make(shards, num_workers=num_workers)
     assert make(shards, num_workers=4, resample=True).num_workers == 4
 
 

@@ -109,7 +109,7 @@ class ShardLoader:
     def _fit_workers(self, wanted: int) -> int:
         processes = get_world_size()
         most = len(self.shards) // processes
-        if self.resample or wanted <= most:
+        if self.resample or max(wanted, 1) <= most:
             return wanted
         if not most:
             raise ValueError(
