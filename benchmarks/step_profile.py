@@ -49,7 +49,7 @@ def build_step(path: str, batch_size: int) -> Callable[[], None]:
     cfg.train_dataloader.batch_size = batch_size
     cfg.train_dataloader.num_workers = 0
     with tempfile.TemporaryDirectory() as folder:
-        use_tokenizer(cfg, folder)
+        use_tokenizer(cfg, folder, print)
         batch = next(iter(LOADERS.build(cfg.train_dataloader)))
         model = MODELS.build(cfg.model)
     model.init_weights()

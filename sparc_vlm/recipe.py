@@ -24,6 +24,7 @@ from sparc_vlm.datasets.shards import find_shards, read_shard
 from sparc_vlm.datasets.source import data_from_flag
 from sparc_vlm.datasets.statistics import all_captions
 from sparc_vlm.datasets.tokenizer import CaptionTokenizer
+from sparc_vlm.engine import whole_checkpoints
 from sparc_vlm.engine.batch_fit import fit_batch
 from sparc_vlm.engine.config_error import ConfigError
 from sparc_vlm.registry import DATASETS, TOKENIZERS
@@ -36,7 +37,21 @@ TRANSFORM = ('image_size', 'resize', 'crop_scale', 'flip')
 LOADING = ('batch_size', 'num_workers', 'seed', 'prefetch')
 
 
-def use_data(cfg: Config, flags: list[str]) -> list[str]:
+def use_seed(cfg: Config) -> None:
+    """Gives the order of the data the seed of the run.
+
+    Args:
+        cfg: The config; changed in place. A loader that has a seed keeps it.
+    """
+    seed = (cfg.get('randomness') or {}).get('seed')
+    if seed is not None:
+        for loader in _loaders(cfg):
+            loader.setdefault('seed', seed)
+
+
+def use_data(
+    cfg: Config, flags: list[str], held_out_flag: str | None = None
+) -> list[str]:
     """Puts the data that `--data` names in place of the config's.
 
     Several flags make several loaders: one batch of each in turn, gradients
@@ -46,6 +61,8 @@ def use_data(cfg: Config, flags: list[str]) -> list[str]:
     Args:
         cfg: The config; changed in place.
         flags: As `data_from_flag` takes them.
+        held_out_flag: The same for held-out pairs, whose val split is taken,
+            or all of them where there is none.
 
     Returns:
         Lines that say what is read from where.
@@ -64,9 +81,20 @@ def use_data(cfg: Config, flags: list[str]) -> list[str]:
         if _is_drawn(splits['train']) and _is_drawn(_source(template)):
             splits['train'] = copy.deepcopy(_source(template))
     loaders = [_loader(template, splits['train']) for splits in found]
-    cfg.train_dataloader = loaders if len(loaders) > 1 else loaders[0]
+    if loaders:
+        cfg.train_dataloader = loaders if len(loaders) > 1 else loaders[0]
     lines = [f'training data: {flag}' for flag in flags]
     held_out = next((s['val'] for s in found if s['val']), None)
+    if held_out_flag is not None:
+        splits = data_from_flag(held_out_flag)
+        held_out = splits['val'] or splits['train']
+        if held_out['type'] == 'ShardLoader':
+            raise ConfigError(
+                '--val-data takes pictures that can be asked for one by one, '
+                'not shards: name the data that they were made from'
+            )
+        if _is_drawn(held_out):
+            held_out['size'] = size
     return lines + _hold_out(cfg, held_out)
 
 
@@ -90,9 +118,19 @@ def use_tokenizer(
     """
     tokenizer = cfg.tokenizer
     if tokenizer.get('path') is None:
-        folder = Path(work_dir) / 'tokenizer'
-        kept = cfg.get('resume') and folder.is_dir()
-        if not kept and dist.is_main_process():
+        folder = _tokenizer_beside(cfg.get('load_from'))
+        if folder is None:
+            folder = Path(work_dir) / 'tokenizer'
+        is_kept = folder.is_dir() and (
+            cfg.get('resume') or cfg.get('load_from')
+        )
+        if not is_kept and cfg.get('resume') and _has_checkpoint(work_dir):
+            raise ConfigError(
+                f'{folder} is gone, and a new tokenizer would give the words '
+                'other numbers than the checkpoint knows: put it back, or '
+                'set tokenizer.path to a copy of it'
+            )
+        if not is_kept and dist.is_main_process():
             _train_tokenizer(cfg, folder, say)
         dist.barrier()
         tokenizer.path = str(folder)
@@ -117,7 +155,10 @@ def fit_to_machine(cfg: Config, keep: bool = False) -> list[str]:
     """
     free = None
     if torch.cuda.is_available():
-        free = torch.cuda.mem_get_info()[0]
+        lowest = torch.tensor(torch.cuda.mem_get_info()[0], device='cuda')
+        # All processes must come to the same batch.
+        dist.all_reduce(lowest, 'min')
+        free = int(lowest)
     fitted, lines = fit_batch(cfg, dist.get_world_size(), free, keep)
     cfg.merge_from_dict(fitted.to_dict())
     return lines
@@ -153,8 +194,11 @@ def _hold_out(cfg: Config, source: dict[str, Any] | None) -> list[str]:
     if source is None:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
         cfg.custom_hooks = [h for h in hooks if 'dataset' not in h]
-        return ['no held-out pairs beside them: nothing is validated']
-    lines = [f'held-out data: {source["type"]}, split val']
+        return [
+            'no held-out pairs beside them: nothing is validated; name some '
+            'with --val-data'
+        ]
+    lines = [f'held-out data: {source["type"]}']
     tasks = []
     for task in cfg.get('val_evaluator') or []:
         if task['type'] == 'Segmentation' and source['type'] != 'Scenes':
@@ -174,6 +218,23 @@ def _on(part: dict[str, Any], source: dict[str, Any]) -> dict[str, Any]:
     if _is_drawn(source) and _is_drawn(part.get('dataset')):
         return part
     return {**part, 'dataset': source}
+
+
+def _has_checkpoint(work_dir: str | Path) -> bool:
+    return next(whole_checkpoints(work_dir), None) is not None
+
+
+def _tokenizer_beside(checkpoint: str | None) -> Path | None:
+    """The tokenizer that the loaded weights were trained with, if there.
+
+    Word numbers mean nothing under another one, and no shape would tell.
+    """
+    if checkpoint is None:
+        return None
+    path = Path(checkpoint)
+    folder = path if path.is_dir() else path.parent
+    beside = folder / 'tokenizer'
+    return beside if beside.is_dir() else None
 
 
 def _vocab_size(tokenizer: ConfigDict) -> int:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from mmengine.config import Config
 
+from sparc_vlm import recipe as recipe_module
 from sparc_vlm.datasets import CaptionTokenizer, write_shards
 from sparc_vlm.datasets.scenes import Scenes
-from sparc_vlm.engine import ConfigError
-from sparc_vlm.recipe import fit_to_machine, use_data, use_tokenizer
+from sparc_vlm.engine import ConfigError, load_config
+from sparc_vlm.recipe import (
+    fit_to_machine,
+    use_data,
+    use_seed,
+    use_tokenizer,
+)
 from sparc_vlm.registry import LOADERS
 from tests.test_datasets.made import (
     WORDS,
@@ -18,6 +26,8 @@ from tests.test_datasets.made import (
     write_images,
     write_karpathy,
 )
+
+CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 
 
 def recipe(**changes):
@@ -89,7 +99,7 @@ def test_data_take_the_place_of_the_configs(tmp_path):
     assert other == dict(type='EMAHook')
     assert lines[:2] == [
         f'training data: {flag}',
-        'held-out data: KarpathyCaptions, split val',
+        'held-out data: KarpathyCaptions',
     ]
     assert 'segmentation is left out' in lines[2]
 
@@ -246,3 +256,42 @@ def test_the_batch_of_several_loaders_is_fitted(tmp_path):
     assert sizes == {32}
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(0.5)
     assert lines[0].startswith('batch: 32 pairs')
+
+
+def test_seed_of_the_run_is_the_seed_of_the_data():
+    cfg = Config(
+        dict(
+            randomness=dict(seed=3),
+            train_dataloader=[dict(type='PairLoader'), dict(seed=7)],
+        )
+    )
+    use_seed(cfg)
+    assert [loader['seed'] for loader in cfg.train_dataloader] == [3, 7]
+
+
+def test_held_out_data_may_come_from_elsewhere(tmp_path):
+    cfg = load_config(CONFIGS / 'sparc_vittiny_scenes.py')
+    table = tmp_path / 'held.csv'
+    table.write_text('image,caption\na.png,a dog\n')
+    lines = use_data(cfg, [], f'csv:{table}')
+    assert cfg.train_dataloader.dataset.source.type == 'Scenes'
+    assert cfg.val_evaluator[0].dataset.path == str(table)
+    assert 'held-out data: CsvCaptions' in lines
+
+
+def test_a_lost_tokenizer_stops_a_resumed_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(recipe_module, '_has_checkpoint', lambda _: True)
+    cfg = load_config(CONFIGS / 'sparc_vittiny_scenes.py')
+    cfg.resume = True
+    with pytest.raises(ConfigError, match='tokenizer is gone'):
+        use_tokenizer(cfg, tmp_path, print)
+
+
+def test_loaded_weights_keep_their_tokenizer(tmp_path):
+    cfg = load_config(CONFIGS / 'sparc_vittiny_scenes.py')
+    kept = tmp_path / 'before' / 'tokenizer'
+    CaptionTokenizer.train(['a red dog', 'a dog'], 50).save(kept)
+    (kept.parent / 'iter_5.pth').touch()
+    cfg.load_from = str(kept.parent / 'iter_5.pth')
+    use_tokenizer(cfg, tmp_path / 'now', lambda line: None)
+    assert cfg.tokenizer.path == str(kept)

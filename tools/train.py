@@ -36,6 +36,7 @@ from sparc_vlm.engine import (  # noqa: E402
 from sparc_vlm.recipe import (  # noqa: E402
     fit_to_machine,
     use_data,
+    use_seed,
     use_tokenizer,
 )
 from sparc_vlm.registry import RUNNERS  # noqa: E402
@@ -61,6 +62,11 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         help='scenes (the default), coco:/folder, karpathy:/dataset.json, '
         'csv:/table.csv, folders:/folder, labels:/file or '
         'shards:/path/{000..999}.tar; several times for several data sets',
+    )
+    parser.add_argument(
+        '--val-data',
+        metavar='KIND:PATH',
+        help='held-out pairs, where --data brings none or others are wanted',
     )
     parser.add_argument(
         '--work-dir', help='where to write; work_dirs/<config> if left out'
@@ -173,9 +179,10 @@ def build_runner(args: argparse.Namespace, console: Console) -> SparcRunner:
     join_processes()
     cfg.launcher = 'pytorch' if 'WORLD_SIZE' in os.environ else 'none'
     cfg.trust = args.trust
-    if args.data:
-        for line in use_data(cfg, args.data):
+    if args.data or args.val_data:
+        for line in use_data(cfg, args.data, args.val_data):
             say(line)
+    use_seed(cfg)
     check_config(cfg)
     for line in fit_to_machine(cfg, args.keep_batch):
         say(line)
