@@ -115,6 +115,7 @@ def check_config(cfg: Config) -> None:
                 _check_files(node, place, DATA_KEYS, hint)
     _check_files(content, '', FILE_KEYS)
     _check_schedule(content)
+    _check_compile(content)
 
 
 def _check_arguments(
@@ -181,3 +182,14 @@ def _check_schedule(content: dict[str, Any]) -> None:
                 f'and the run ends at {end}: shorten the warm-up before it '
                 'too, or train longer'
             )
+
+
+def _check_compile(content: dict[str, Any]) -> None:
+    """mmengine compiles `train_step`, which our loop does not call."""
+    loop = (content.get('train_cfg') or {}).get('type')
+    name = loop if isinstance(loop, str) else getattr(loop, '__name__', '')
+    if content.get('compile') and name.split('.')[-1] == 'PretrainLoop':
+        raise ConfigError(
+            'compile: PretrainLoop trains without torch.compile, so remove '
+            'the field'
+        )

@@ -123,6 +123,8 @@ class PretrainLoop(BaseLoop):
                 f'{self._max_iters}: nothing is left to train'
             )
             self._validate_if_missed()
+            # The run may have been killed before its hooks came to this.
+            runner.call_hook('after_train')
             return runner.model
         runner.call_hook('before_train')
         runner.call_hook('before_train_epoch')
@@ -140,8 +142,9 @@ class PretrainLoop(BaseLoop):
 
     def run_iter(self) -> None:
         """Does one update."""
-        seed_step(self.runner.seed, self._iter, dist.get_rank())
         batches = self.dataloader.draw()
+        # After the data: a loader that starts draws a seed for its workers.
+        seed_step(self.runner.seed, self._iter, dist.get_rank())
         for batch, report in zip(batches, self.reports, strict=True):
             if isinstance(batch, dict) and 'report' in batch:
                 news = batch.pop('report')

@@ -90,6 +90,8 @@ def test_an_override_may_change_the_class_it_speaks_to(tmp_path):
         ({'optim_wrapper': None}, 'the config has no optim_wrapper'),
         ({'load_from': '/nowhere/x.pth'}, 'load_from: there is no /nowhere'),
         ({'train_cfg.max_iters': 2}, 'begins at 3 and the run ends at 2'),
+        ({'compile': True}, 'PretrainLoop trains without torch.compile'),
+        ({'compile': {'mode': 'default'}}, 'so remove the field'),
         ({'val_evaluator': [dict(type='TinyTsk')]}, 'zero-shot task called'),
     ],
 )

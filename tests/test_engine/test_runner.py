@@ -70,6 +70,14 @@ def test_a_resumed_run_is_the_same_bit_for_bit(tmp_path, iteration):
     assert 'in the whole run, data: 32 pairs, 2 broken images' in lines
 
 
+def test_a_loader_that_draws_numbers_when_it_starts_changes_nothing(tmp_path):
+    changes = {'train_dataloader.type': 'TorchLoader'}
+    whole = trained(tmp_path / 'a', **changes)
+    interrupted(tmp_path / 'b', 4, **changes)
+    resumed = trained(tmp_path / 'b', resume=True, **changes)
+    assert history(resumed) == history(whole)
+
+
 def test_what_is_in_a_checkpoint(tmp_path):
     build(tmp_path).train()
     checkpoint = read_checkpoint(tmp_path / 'iter_8.pth')
@@ -121,6 +129,27 @@ def test_a_validation_that_was_missed_is_made_up_for(tmp_path):
     assert not (tmp_path / 'val' / '8').exists()
     build(tmp_path, resume=True, **changes).train()
     assert (tmp_path / 'val' / '8' / 'metrics.json').is_file()
+
+
+class Export(Hook):
+    """Notes with which weights training ended."""
+
+    def __init__(self):
+        self.ended = []
+
+    def after_train(self, runner):
+        self.ended.append(float(runner.model.head.weight.detach().sum()))
+
+
+def test_what_comes_after_training_is_made_up_for(tmp_path):
+    """Killed after the last checkpoint, before the hooks at the end."""
+    changes = {'default_hooks.checkpoint.interval': 2}
+    killed = interrupted(tmp_path, 8, **changes)
+    resumed = build(tmp_path, resume=True, **changes)
+    export = Export()
+    resumed.register_hook(export)
+    resumed.train()
+    assert export.ended == [float(killed.model.head.weight.detach().sum())]
 
 
 def test_half_written_checkpoints_are_passed_over(tmp_path):
