@@ -17,7 +17,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from safetensors.torch import save as serialise
 
-from sparc_vlm.engine.files import atomic_file, write_json
+from sparc_vlm.files import atomic_file, write_json
 from sparc_vlm.models import ImageTextPretrainer
 from sparc_vlm.registry import HOOKS, MODELS, TOKENIZERS
 from sparc_vlm.weights import (

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = 'sparc_vlm'
 # what may be imported from each part of the package, besides itself
-GROUND = {'structures', 'registry', 'compat', 'weights', 'preprocess'}
+GROUND = {'structures', 'registry', 'compat', 'weights', 'preprocess', 'files'}
 ROOMS = {'models', 'datasets', 'evaluation', 'engine'}
 THIRD = {'hub', 'recipe', 'visualization', 'detection', 'captioning'}
 BELOW = {

@@ -22,9 +22,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import sparc_vlm  # noqa: E402
-from sparc_vlm.engine.files import write_json, write_text  # noqa: E402
 from sparc_vlm.engine.versions import versions  # noqa: E402
 from sparc_vlm.evaluation import progress_bar  # noqa: E402
+from sparc_vlm.files import write_json, write_text  # noqa: E402
 from sparc_vlm.registry import DATASETS  # noqa: E402
 from sparc_vlm.visualization import comparison  # noqa: E402
 from sparc_vlm.visualization.curves import read_scalars  # noqa: E402

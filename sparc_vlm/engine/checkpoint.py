@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from sparc_vlm.engine.files import atomic_file
 from sparc_vlm.engine.plain import pack, unpack
+from sparc_vlm.files import atomic_file
 
 POINTER = 'last_checkpoint'
 NUMBERED = re.compile(r'(?:iter|epoch)_(\d+)\.pth')

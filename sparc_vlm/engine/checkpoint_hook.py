@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,14 @@ from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop
 
 from sparc_vlm.engine.checkpoint import POINTER
-from sparc_vlm.engine.files import (
+from sparc_vlm.engine.processes import from_first
+from sparc_vlm.engine.stop import StopRequest
+from sparc_vlm.files import (
     clear_unfinished,
     reason,
     write_json,
     write_text,
 )
-from sparc_vlm.engine.stop import StopRequest
 from sparc_vlm.registry import HOOKS
 
 BEST = 'best_checkpoint.json'
@@ -45,7 +47,8 @@ class SafeCheckpointHook(Hook):
         minutes: Also saves when so many minutes have passed since the last.
         max_keep: How many of the regular checkpoints stay; -1 keeps all.
         save_best: A metric such as 'retrieval/i2t_R@1'; its best checkpoint
-            is kept as well, without the optimizer's state.
+            is kept as well, without the optimizer's state. A value that is
+            not finite is never the best.
         rule: Whether the 'greater' or the 'less' value is better.
         save_last: Saves at the end of training.
         by_epoch: Saves after epochs, for mmengine's epoch-based loop, where a
@@ -156,11 +159,10 @@ class SafeCheckpointHook(Hook):
             )
             return
         value = metrics[self.save_best]
-        best = self._best or self._remembered(runner)
-        sign = 1 if self.rule == 'greater' else -1
-        if best and sign * value <= sign * best['value']:
-            return
-        self._keep_best(runner, value, best.get('file'))
+        # The first process remembers what was best, from its disk.
+        best, better = from_first(lambda: self._compared(runner, value))
+        if better:
+            self._keep_best(runner, value, best.get('file'))
 
     def _agreed(self, runner: Any) -> tuple[bool, bool]:
         """Whether to stop, and whether the clock says to save: for all."""
@@ -225,6 +227,16 @@ class SafeCheckpointHook(Hook):
             'go on from there',
         )
         runner.train_loop.stop_training = True
+
+    def _compared(
+        self, runner: Any, value: float
+    ) -> tuple[dict[str, Any], bool]:
+        """What was best so far, and whether a value is better."""
+        best = self._best or self._remembered(runner)
+        if not math.isfinite(value):
+            return best, False
+        sign = 1 if self.rule == 'greater' else -1
+        return best, not best or sign * value > sign * best['value']
 
     def _remembered(self, runner: Any) -> dict[str, Any]:
         """What was best before this run was resumed."""

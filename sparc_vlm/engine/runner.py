@@ -28,8 +28,11 @@ from sparc_vlm.engine.checkpoint import (
     whole_checkpoints,
     write_checkpoint,
 )
-from sparc_vlm.engine.files import reason
-from sparc_vlm.engine.processes import PATIENCE, join_processes
+from sparc_vlm.engine.processes import (
+    PATIENCE,
+    from_first,
+    join_processes,
+)
 from sparc_vlm.engine.snapshot import (
     config_changes,
     restore_schedulers,
@@ -37,6 +40,7 @@ from sparc_vlm.engine.snapshot import (
     to_cpu,
 )
 from sparc_vlm.engine.versions import versions
+from sparc_vlm.files import reason
 from sparc_vlm.registry import RUNNERS
 from sparc_vlm.weights import load_into, read_weights
 
@@ -104,7 +108,7 @@ class SparcRunner(Runner):
             backend_args: Must be None; kept for mmengine's hooks.
 
         Returns:
-            Whether it was written; True in the processes that do not write.
+            Whether it was written, the same in every process.
 
         Raises:
             ValueError: `out_dir` is not a local folder.
@@ -115,37 +119,19 @@ class SparcRunner(Runner):
                 'set work_dir to one and copy them from there'
             )
         place = self._loop_state()
-        if not dist.is_main_process():
-            return True
-        checkpoint = {
-            'meta': self._meta(meta or {}, by_epoch),
-            'state_dict': weights_to_cpu(self._bare_model.state_dict()),
-            'message_hub': self.message_hub.state_dict(),
-            'loop': place,
-        }
-        if save_optimizer:
-            checkpoint['optimizer'] = to_cpu(self.optim_wrapper.state_dict())
-        if save_param_scheduler and self.param_schedulers is not None:
-            checkpoint['param_schedulers'] = scheduler_states(
-                self.param_schedulers
-            )
-        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
         path = Path(out_dir) / filename
-        try:
-            dropped = write_checkpoint(checkpoint, path)
-        except OSError as error:
-            last = self.message_hub.get_info('last_ckpt', 'none yet')
-            self.logger.error(
-                f'{path} could not be written ({reason(error)}); training '
-                f'goes on, the last good checkpoint is {last}'
+
+        def write() -> bool:
+            checkpoint = self._contents(
+                place,
+                meta or {},
+                by_epoch,
+                save_optimizer,
+                save_param_scheduler,
             )
-            return False
-        if dropped:
-            self.logger.warning(
-                f'not in {path.name}, for being no plain data: '
-                + ', '.join(dropped)
-            )
-        return True
+            return self._write(checkpoint, path)
+
+        return from_first(write)
 
     def load_checkpoint(
         self,
@@ -206,8 +192,7 @@ class SparcRunner(Runner):
         """
         if map_location == 'default':
             map_location = 'cpu'
-        trust = self.cfg.get('trust', False)
-        checkpoint = read_checkpoint(filename, trust, map_location)
+        checkpoint = self._read_run(filename, map_location)
         missing = {'meta', 'message_hub', 'optimizer'} - checkpoint.keys()
         if missing:
             raise CheckpointError(
@@ -239,12 +224,10 @@ class SparcRunner(Runner):
         if self._has_loaded or not self._resume or self._load_from:
             super().load_or_resume()
             return
-        for path in whole_checkpoints(self.work_dir):
-            try:
-                self.resume(str(path))
-                return
-            except BrokenCheckpointError as error:
-                self.logger.warning(f'{error}; trying the one before')
+        path = from_first(self._latest)
+        if path is not None:
+            self.resume(path)
+            return
         self.logger.warning(
             f'nothing to resume: {self.work_dir} holds no whole checkpoint, '
             'so training starts from the beginning'
@@ -269,6 +252,37 @@ class SparcRunner(Runner):
             if 'state_dict' in checkpoint:
                 return checkpoint
         return {'meta': {}, 'state_dict': read_weights(path, trust)}
+
+    def _latest(self) -> str | None:
+        """The last checkpoint of the work folder that can be read."""
+        trust = self.cfg.get('trust', False)
+        for path in whole_checkpoints(self.work_dir):
+            try:
+                read_checkpoint(path, trust)
+                return str(path.absolute())
+            except BrokenCheckpointError as error:
+                self.logger.warning(f'{error}; trying the one before')
+        return None
+
+    def _read_run(self, filename: str, map_location: Any) -> dict[str, Any]:
+        """A checkpoint, once every process has read the same one."""
+        trust = self.cfg.get('trust', False)
+        checkpoint, error = {}, None
+        try:
+            checkpoint = read_checkpoint(filename, trust, map_location)
+        except (OSError, CheckpointError) as raised:
+            error = raised  # told to the others before it is raised
+        place = checkpoint.get('meta', {}).get('iter')
+        places = dist.all_gather_object('none' if error else place)
+        if error is not None:
+            raise error
+        if len(set(places)) > 1:
+            raise CheckpointError(
+                f'{filename} is not the same file in every process '
+                f'(iterations {", ".join(map(str, places))}): put work_dir '
+                'on a disk that all machines share'
+            )
+        return checkpoint
 
     def _take_weights(self, checkpoint: dict[str, Any], strict: bool) -> None:
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
@@ -310,6 +324,48 @@ class SparcRunner(Runner):
             )
             return
         self.train_loop.load_state_dict(places[self.rank])
+
+    def _contents(
+        self,
+        place: list[Any] | None,
+        meta: dict[str, Any],
+        by_epoch: bool,
+        save_optimizer: bool,
+        save_schedule: bool,
+    ) -> dict[str, Any]:
+        """What a checkpoint holds."""
+        checkpoint = {
+            'meta': self._meta(meta, by_epoch),
+            'state_dict': weights_to_cpu(self._bare_model.state_dict()),
+            'message_hub': self.message_hub.state_dict(),
+            'loop': place,
+        }
+        if save_optimizer:
+            checkpoint['optimizer'] = to_cpu(self.optim_wrapper.state_dict())
+        if save_schedule and self.param_schedulers is not None:
+            checkpoint['param_schedulers'] = scheduler_states(
+                self.param_schedulers
+            )
+        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
+        return checkpoint
+
+    def _write(self, checkpoint: dict[str, Any], path: Path) -> bool:
+        """Writes a checkpoint, and says why if that cannot be done."""
+        try:
+            dropped = write_checkpoint(checkpoint, path)
+        except OSError as error:
+            last = self.message_hub.get_info('last_ckpt', 'none yet')
+            self.logger.error(
+                f'{path} could not be written ({reason(error)}); training '
+                f'goes on, the last good checkpoint is {last}'
+            )
+            return False
+        if dropped:
+            self.logger.warning(
+                f'not in {path.name}, for being no plain data: '
+                + ', '.join(dropped)
+            )
+        return True
 
     def _loop_state(self) -> list[Any] | None:
         """The place in the data of every process."""

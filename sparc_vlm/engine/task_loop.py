@@ -21,9 +21,9 @@ from mmengine.config import ConfigDict
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop
 
-from sparc_vlm.engine.files import reason, write_json
 from sparc_vlm.engine.optim import autocast
 from sparc_vlm.engine.versions import versions
+from sparc_vlm.files import reason, write_json
 from sparc_vlm.registry import LOOPS, TASKS
 
 SUMMARY = 'metrics.json'

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sparc_vlm.engine.checkpoint import write_checkpoint
-from sparc_vlm.engine.files import (
+from sparc_vlm.files import (
     TEMPORARY,
     atomic_file,
     clear_unfinished,
