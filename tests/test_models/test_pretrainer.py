@@ -155,6 +155,16 @@ def test_the_scale_stops_at_100():
         assert grad.item() == pytest.approx(slope)
 
 
+@pytest.mark.parametrize('start', [math.log(100), math.log(101), 20.0])
+def test_the_temperature_comes_down_from_its_ceiling(start):
+    model = pretrainer()
+    model.log_scale.data.fill_(start)
+    model(images(), MARKED, mode='loss')
+    assert 99.99 < model.logit_scale.item() <= 100
+    (slope,) = torch.autograd.grad(model.logit_scale, model.log_scale)
+    assert slope.item() == pytest.approx(100, rel=1e-3)
+
+
 @pytest.mark.parametrize('objective', ['SPARC', 'CLIP'])
 def test_the_temperature_is_learned_and_logged(objective):
     model = pretrainer(objective=dict(type=objective), temperature=0.1)
