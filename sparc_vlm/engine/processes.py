@@ -1,13 +1,20 @@
-"""Joining the processes that torchrun started, on GPUs or on a CPU."""
+"""The processes that torchrun started, on GPUs or on a CPU.
+
+They meet here, and agree here: what depends on the disk is looked up by the
+first one alone, for two processes may find two different things.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 from mmengine import dist
 
+T = TypeVar('T')
 PATIENCE = 4 * 3600
 """Seconds that processes wait for each other: one of them may validate."""
 
@@ -28,3 +35,24 @@ def join_processes(timeout: float = PATIENCE) -> None:
     else:
         limit = timedelta(seconds=timeout)
         torch.distributed.init_process_group('gloo', timeout=limit)
+
+
+def from_first(ask: Callable[[], T]) -> T:
+    """What a function returns in the first process, for every process.
+
+    Args:
+        ask: Called in the first process only. An error that it raises is
+            raised in every process.
+    """
+    answer, error = None, None
+    if dist.is_main_process():
+        try:
+            answer = ask()
+        except Exception as raised:  # or the others would wait for ever
+            error = raised
+    parcel = [answer, error]
+    dist.broadcast_object_list(parcel)
+    answer, error = parcel
+    if error is not None:
+        raise error
+    return answer

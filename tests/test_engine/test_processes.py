@@ -1,7 +1,9 @@
 """Two real processes, through gloo."""
 
+import errno
 import json
 import os
+import shutil
 import socket
 
 import pytest
@@ -11,6 +13,8 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import (
     allreduce_hook,
 )
 
+from sparc_vlm.engine import SafeCheckpointHook
+from sparc_vlm.engine import runner as runner_module
 from sparc_vlm.engine.checkpoint import read_checkpoint
 from sparc_vlm.registry import LOADERS, MODELS
 from tests.test_engine import children
@@ -71,7 +75,7 @@ def train(folder, options):
     (folder / f'rank{rank()}.json').write_text(json.dumps(result))
 
 
-def run(folder, options):
+def run(folder, options, target=train):
     """Two processes; returns what each had at the end, and its output."""
     folder.mkdir(exist_ok=True)
     with socket.socket() as free:
@@ -88,7 +92,7 @@ def run(folder, options):
         }
         log = folder / f'{number}.log'
         process = children.start(
-            train, folder, options, log=log, environment=environment
+            target, folder, options, log=log, environment=environment
         )
         started.append((process, log))
     for process, log in started:
@@ -100,7 +104,47 @@ def run(folder, options):
     return results, [log.read_text() for _, log in started]
 
 
+def train_with_a_full_disk(folder, options):
+    """The first process cannot write iter_3.pth nor the first best one."""
+    real = runner_module.write_checkpoint
+
+    def full(checkpoint, path):
+        if path.name in ('iter_3.pth', 'best_tiny_weight_iter_2.pth'):
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        return real(checkpoint, path)
+
+    runner_module.write_checkpoint = full
+    try:
+        runner = build(folder, launcher='pytorch', **options)
+        runner.train()
+    finally:
+        runner_module.write_checkpoint = real
+    hook = next(h for h in runner.hooks if isinstance(h, SafeCheckpointHook))
+    result = {
+        'saved': hook._saved_at,
+        'best': hook._best,
+        'last': runner.message_hub.get_info('last_ckpt'),
+    }
+    (folder / f'rank{rank()}.json').write_text(json.dumps(result))
+
+
+def train_in_a_folder_of_its_own(folder, options):
+    """The second process looks for checkpoints in an empty folder."""
+    place = folder if rank() == 0 else folder / 'other'
+    runner = build(place, launcher='pytorch', **options)
+    runner.train()
+    result = {'read': runner.train_dataloader.loaders[0].read}
+    (folder / f'rank{rank()}.json').write_text(json.dumps(result))
+
+
 LOADER = {'type': 'RankLoader'}
+
+
+VALIDATED = {
+    'val_cfg': {'type': 'TaskLoop'},
+    'val_dataloader': {'batch_size': 1},
+    'val_evaluator': [{'type': 'TinyTask'}],
+}
 
 
 @pytest.fixture(scope='module')
@@ -110,9 +154,7 @@ def first(tmp_path_factory):
     options = {
         'model.type': 'PoisonOne',
         'train_dataloader': [LOADER, {**LOADER, 'seed': 5}],
-        'val_cfg': {'type': 'TaskLoop'},
-        'val_dataloader': {'batch_size': 1},
-        'val_evaluator': [{'type': 'TinyTask'}],
+        **VALIDATED,
         'train_cfg.val_interval': 4,
     }
     return folder, *run(folder, options)
@@ -162,6 +204,32 @@ def test_two_processes_resume_where_they_were(first, tmp_path):
     assert all(r['read'] == [[3, 4, 5, 6, 7]] * 2 for r in results)
     assert results[0]['weights'] == results[1]['weights']
     assert results[0]['iter'] == whole[0]['iter'] == 8
+
+
+def test_the_first_process_chooses_what_is_resumed(first, tmp_path):
+    folder, _, _ = first
+    shutil.copy(folder / 'iter_6.pth', tmp_path / 'iter_6.pth')
+    options = {
+        'train_dataloader': [LOADER, {**LOADER, 'seed': 5}],
+        'resume': True,
+    }
+    results, _ = run(tmp_path, options, train_in_a_folder_of_its_own)
+    assert [r['read'] for r in results] == [[6, 7]] * 2
+
+
+def test_a_full_disk_is_known_to_every_process(tmp_path):
+    options = {
+        **VALIDATED,
+        'train_cfg.val_interval': 2,
+        'train_cfg.max_iters': 5,
+        'default_hooks.checkpoint.save_last': False,
+        'default_hooks.checkpoint.save_best': 'tiny/weight',
+    }
+    results, outputs = run(tmp_path, options, train_with_a_full_disk)
+    assert results[0] == results[1]
+    assert results[0]['saved'] is results[0]['last'] is None
+    assert results[0]['best']['iter'] == 4
+    assert 'iter_3.pth could not be written' in outputs[0]
 
 
 def test_two_processes_train_as_one_with_both_batches(tmp_path):

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 import torch
+from mmengine import dist
 from mmengine.hooks import Hook
 from safetensors.torch import save_file
 
@@ -185,6 +186,18 @@ def trained(folder, **changes):
     return runner
 
 
+def test_processes_that_read_different_checkpoints_are_said(
+    tmp_path, monkeypatch
+):
+    interrupted(tmp_path, 4)
+    runner = build(tmp_path, resume=True)
+    monkeypatch.setattr(
+        dist, 'all_gather_object', lambda mine: [mine, 'none', 6]
+    )
+    with pytest.raises(CheckpointError, match=r'iterations 3, none, 6.*share'):
+        runner.load_or_resume()
+
+
 def test_nothing_to_resume_is_said(tmp_path):
     runner = build(tmp_path, resume=True)
     lines = Lines(runner)
@@ -252,6 +265,33 @@ def test_asked_to_stop_while_it_validates(tmp_path):
     resumed = build(tmp_path, resume=True)
     resumed.train()
     assert history(resumed) == history(trained(tmp_path / 'b'))
+
+
+class Metrics(Hook):
+    """Answers other values than the task, one for each validation."""
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self, values):
+        self.values = list(values)
+
+    def after_val_epoch(self, runner, metrics=None):
+        metrics['tiny/weight'] = self.values.pop(0)
+
+
+@pytest.mark.parametrize('rule', ['greater', 'less'])
+def test_a_value_that_is_not_finite_is_never_the_best(tmp_path, rule):
+    changes = {
+        **VALIDATED,
+        'default_hooks.checkpoint.save_best': 'tiny/weight',
+        'default_hooks.checkpoint.rule': rule,
+    }
+    runner = build(tmp_path, **changes)
+    nan, inf = float('nan'), float('inf')
+    runner.register_hook(Metrics([nan, 2.0, -inf, inf]))
+    runner.train()
+    record = json.loads((tmp_path / 'best_checkpoint.json').read_text())
+    assert (record['value'], record['iter']) == (2.0, 4)
 
 
 @pytest.mark.parametrize('rule', ['greater', 'less'])
