@@ -76,6 +76,18 @@ def atomic_file(path: str | Path) -> Iterator[_Recorder]:
     _sync_folder(path.parent)
 
 
+def write_changed(path: str | Path, data: bytes) -> None:
+    """Writes a file that is either whole or not there, if it is not the same.
+
+    Raises:
+        OSError: As `atomic_file`.
+    """
+    path = Path(path)
+    if not path.is_file() or path.read_bytes() != data:
+        with atomic_file(path) as file:
+            file.write(data)
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Writes a text file that is either whole or not there.
 

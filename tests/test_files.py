@@ -10,6 +10,7 @@ from sparc_vlm.files import (
     TEMPORARY,
     atomic_file,
     clear_unfinished,
+    write_changed,
     write_json,
     write_text,
 )
@@ -49,6 +50,16 @@ def test_the_data_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
     )
     write_text(tmp_path / 'x', 'y')
     assert calls == ['fsync', 'replace', 'fsync']  # the last is the folder
+
+
+def test_what_is_the_same_is_left_alone(tmp_path):
+    path = tmp_path / 'x'
+    write_changed(path, b'one')
+    inode = path.stat().st_ino
+    write_changed(path, b'one')
+    assert path.stat().st_ino == inode
+    write_changed(path, b'two')
+    assert path.read_bytes() == b'two'
 
 
 def test_leftovers_are_cleared_and_nothing_else(tmp_path):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from sparc_vlm.datasets.tokenizer import SETTINGS
 from sparc_vlm.datasets.tokens import (
     MAX_LENGTH,
     TokenIds,
     assign_words,
     batch_tokens,
+    save_files,
     split_words,
 )
+from sparc_vlm.files import TEMPORARY
 from sparc_vlm.registry import TOKENIZERS
 from sparc_vlm.structures import TokenBatch
 
@@ -98,13 +100,30 @@ class HuggingFaceTokenizer:
 
         Args:
             directory: Made if it is not there.
+
+        Raises:
+            OSError: The disk is full, or the folder cannot be written to;
+                each file that stood there still does.
         """
         folder = Path(directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._tokenizer.save_pretrained(str(folder))
-        settings = {
-            'type': type(self).__name__,
-            'max_length': self.max_length,
-            'vocab_size': self.vocab_size,
-        }
-        (folder / SETTINGS).write_text(json.dumps(settings, indent=1))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # transformers writes in place, which a kill leaves half done.
+        with TemporaryDirectory(
+            prefix=f'{folder.name}.', suffix=TEMPORARY, dir=folder.parent
+        ) as name:
+            try:
+                self._tokenizer.save_pretrained(name)
+            except Exception as error:
+                raise _as_os_error(error) from error
+            files = {
+                path.relative_to(name).as_posix(): path.read_bytes()
+                for path in Path(name).rglob('*')
+                if path.is_file()
+            }
+        save_files(self, folder, files)
+
+
+def _as_os_error(error: Exception) -> Exception:
+    """What the system said, where tokenizers raises a bare `Exception`."""
+    found = re.search(r'(.*) \(os error (\d+)\)', str(error))
+    return OSError(int(found[2]), found[1]) if found else error

@@ -22,18 +22,19 @@ from tokenizers import (
 )
 
 from sparc_vlm.datasets.tokens import (
+    FILE,
     MAX_LENGTH,
+    SETTINGS,
     TokenIds,
     assign_words,
     batch_tokens,
+    save_files,
     split_words,
 )
 from sparc_vlm.registry import TOKENIZERS
 from sparc_vlm.structures import TokenBatch
 
 UNKNOWN = '<unk>'
-FILE = 'tokenizer.json'
-SETTINGS = 'tokenizer_settings.json'
 # Characters beyond this share of all text are left to the unknown token: web
 # captions hold thousands of characters that are met once.
 COVERAGE = 0.9995
@@ -165,16 +166,13 @@ class CaptionTokenizer:
 
         Args:
             directory: Made if it is not there.
+
+        Raises:
+            OSError: The disk is full, or the folder cannot be written to;
+                each file that stood there still does.
         """
-        folder = Path(directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._tokenizer.save(str(folder / FILE))
-        settings = {
-            'type': type(self).__name__,
-            'max_length': self.max_length,
-            'vocab_size': self.vocab_size,
-        }
-        (folder / SETTINGS).write_text(json.dumps(settings, indent=1))
+        vocabulary = self._tokenizer.to_str(pretty=True)
+        save_files(self, directory, {FILE: vocabulary.encode()})
 
 
 def load_tokenizer(
@@ -201,8 +199,15 @@ def load_tokenizer(
 
 
 def has_tokenizer(directory: str | Path) -> bool:
-    """Whether a folder holds a tokenizer that `load_tokenizer` takes."""
-    return (Path(directory) / FILE).is_file()
+    """Whether a folder holds a whole tokenizer that `load_tokenizer` takes.
+
+    A vocabulary that was cut short, as by a full disk, is none.
+    """
+    file = Path(directory) / FILE
+    try:
+        return file.is_file() and bool(json.loads(file.read_bytes()))
+    except ValueError:
+        return False
 
 
 def _batches(texts: list[str], size: int = 1000) -> Iterator[list[str]]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from sparc_vlm.files import write_changed
 from sparc_vlm.structures import TokenBatch
 
 MAX_LENGTH = 55
+FILE = 'tokenizer.json'
+SETTINGS = 'tokenizer_settings.json'
 # A word with its inner hyphens and apostrophes, or one mark, repeated or not.
 _WORD = re.compile(r"\w+(?:[-'\u2019]\w+)*|([^\w\s])\1*")
 
@@ -102,3 +106,31 @@ def batch_tokens(encoded: Sequence[TokenIds]) -> TokenBatch:
     real = [tokens.real for tokens in encoded]
     marks = real if not all(all(flags) for flags in real) else None
     return TokenBatch.from_lists([tokens.ids for tokens in encoded], marks)
+
+
+def save_files(
+    tokenizer: Tokenizer,
+    directory: str | Path,
+    files: Mapping[str, bytes],
+) -> None:
+    """Writes a tokenizer's files and its settings, each whole or not at all.
+
+    What is the same already is left alone. The vocabulary comes last: where
+    it is, the rest is too.
+
+    Args:
+        tokenizer: Whose they are.
+        directory: Made if it is not there.
+        files: What they hold by name, `FILE` among them.
+
+    Raises:
+        OSError: The disk is full, or the folder cannot be written to.
+    """
+    settings = {
+        'type': type(tokenizer).__name__,
+        'max_length': tokenizer.max_length,
+        'vocab_size': tokenizer.vocab_size,
+    }
+    files = {SETTINGS: json.dumps(settings, indent=1).encode(), **files}
+    for name in sorted(files, key=lambda name: name == FILE):
+        write_changed(Path(directory) / name, files[name])
