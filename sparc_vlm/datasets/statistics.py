@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from sparc_vlm.datasets.pairs import PairSource
 from sparc_vlm.datasets.tokens import Tokenizer
 
+# Pictures that tell how many captions one has on average.
+SOME = 100
+
 
 @dataclass(frozen=True)
 class TokenCounts:
@@ -65,9 +68,11 @@ def all_captions(source: PairSource, most: int | None = None) -> Iterator[str]:
         source: Where they come from; no picture is read.
         most: About how many are wanted at the most, None for all.
     """
-    step = 1
-    if most is not None and len(source):
-        each = max(len(source.captions(0)), 1)
-        step = max(len(source) * each // most, 1)
-    for index in range(0, len(source), step):
-        yield from source.captions(index)
+    total = pictures = len(source)
+    if most is not None and total:
+        some = range(0, total, -(-total // SOME))
+        captions = sum(len(source.captions(index)) for index in some)
+        wanted = most * len(some) // max(captions, 1)
+        pictures = min(max(wanted, 1), total)
+    for number in range(pictures):
+        yield from source.captions(number * total // pictures)

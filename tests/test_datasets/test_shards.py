@@ -15,7 +15,12 @@ import torch
 
 from sparc_vlm.datasets import ShardLoader, write_shards
 from sparc_vlm.datasets.report import new_report
-from sparc_vlm.datasets.shards import files, find_shards, stream
+from sparc_vlm.datasets.shards import (
+    files,
+    find_shards,
+    shard_captions,
+    stream,
+)
 from sparc_vlm.datasets.shards import loader as module
 from sparc_vlm.datasets.shards.stream import Position, ShardReader
 from sparc_vlm.datasets.text import PackedStrings
@@ -98,6 +103,26 @@ def test_every_pair_once_an_epoch(shards):
     counts = {key: seen.count(key) for key in plain}
     assert set(counts.values()) == {8}
     assert epochs[0] != epochs[1] != plain
+
+
+def test_captions_of_shards_spread_evenly(shards, monkeypatch):
+    paths = find_shards(str(shards))
+    whole = list(shard_captions(paths, 1000))
+    assert len(whole) == len(set(whole)) == 2 * COUNT
+    some = list(shard_captions(paths, 20))
+    # Two of each of ten shards of ten captions.
+    numbers = sorted(int(text.split()[-1]) for text in some[::2])
+    assert len(some) == 20 and numbers == list(range(0, 50, 5))
+    opened = []
+    real = stream.read_shard
+    monkeypatch.setattr(
+        stream,
+        'read_shard',
+        lambda url, report: opened.append(url) or real(url, report),
+    )
+    monkeypatch.setattr(stream, 'SPREAD', 2)
+    assert len(list(shard_captions(paths, 30))) == 30
+    assert opened == [paths[0], paths[8], paths[4]]
 
 
 def test_readers_share_the_shards(shards):

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
+import resource
 
 import pytest
 import torch
@@ -15,9 +18,11 @@ from sparc_vlm.datasets import (
     load_tokenizer,
 )
 from sparc_vlm.datasets.statistics import all_captions, count_tokens
+from sparc_vlm.datasets.tokenizer import has_tokenizer
 from sparc_vlm.datasets.tokens import assign_words, find_words
 from sparc_vlm.registry import TOKENIZERS
 from tests.test_datasets.made import ListSource, caption
+from tests.test_engine import children
 
 SCENES = Scenes(num_images=300)
 TRAINED = CaptionTokenizer.train(all_captions(SCENES))
@@ -171,6 +176,73 @@ def test_saved_and_loaded(tmp_path):
         load_tokenizer(tmp_path / 'none')
 
 
+def test_what_is_the_same_is_not_written_again(marked, tmp_path):
+    for tokenizer in (TRAINED, HuggingFaceTokenizer(marked)):
+        folder = tmp_path / type(tokenizer).__name__
+        tokenizer.save(folder)
+        before = {f.name: f.stat().st_ino for f in folder.iterdir()}
+        tokenizer.save(folder)
+        assert {f.name: f.stat().st_ino for f in folder.iterdir()} == before
+
+
+def save_into_little_space(source, folder):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
+    with pytest.raises(OSError, match='too large') as caught:
+        load_tokenizer(source).save(folder)
+    assert caught.value.errno == errno.EFBIG
+
+
+@pytest.mark.parametrize('kind', ['trained', 'ready'])
+def test_a_full_disk_is_an_oserror_and_leaves_the_old(kind, marked, tmp_path):
+    """A real limit of the system, not a pretended one."""
+    tokenizer = TRAINED if kind == 'trained' else HuggingFaceTokenizer(marked)
+    tokenizer.save(tmp_path / 'source')
+    small = CaptionTokenizer.train(['a red dog'] * 3, max_length=7)
+    small.save(tmp_path / 'out')
+    for name in ('out', 'new'):
+        process = children.start(
+            save_into_little_space,
+            tmp_path / 'source',
+            tmp_path / name,
+            log=tmp_path / 'log',
+        )
+        children.finish(process, tmp_path / 'log')
+    assert not list(tmp_path.rglob('*.unfinished'))
+    tokens = CaptionTokenizer(tmp_path / 'out', 7).encode('a red dog')
+    assert tokens == small.encode('a red dog')
+    assert not has_tokenizer(tmp_path / 'new')
+
+
+@pytest.mark.parametrize('kind', ['trained', 'ready'])
+def test_a_kill_between_files_leaves_no_tokenizer(
+    kind, marked, tmp_path, monkeypatch
+):
+    tokenizer = TRAINED if kind == 'trained' else HuggingFaceTokenizer(marked)
+    real, moved = os.replace, []
+
+    def killed(old, new):
+        moved.append(new.name)
+        if new.name == 'tokenizer.json':
+            raise KeyboardInterrupt
+        real(old, new)
+
+    monkeypatch.setattr(os, 'replace', killed)
+    with pytest.raises(KeyboardInterrupt):
+        tokenizer.save(tmp_path / 'new')
+    assert 'tokenizer_settings.json' in moved
+    assert moved[-1] == 'tokenizer.json'
+    assert not has_tokenizer(tmp_path / 'new')
+
+
+def test_a_cut_vocabulary_is_no_tokenizer(tmp_path):
+    assert not has_tokenizer(tmp_path)
+    TRAINED.save(tmp_path)
+    assert has_tokenizer(tmp_path)
+    file = tmp_path / 'tokenizer.json'
+    file.write_bytes(file.read_bytes()[:300])
+    assert not has_tokenizer(tmp_path)
+
+
 def test_marks_of_ready_made_tokenizers_are_not_real(marked):
     tokenizer = HuggingFaceTokenizer(marked, max_length=6)
     tokens = tokenizer.encode('a red circle')
@@ -214,3 +286,20 @@ def test_captions_spread_over_the_source():
     assert list(all_captions(source, 10)) == [
         caption(i) for i in range(0, 100, 10)
     ]
+
+
+def test_more_than_half_of_the_captions_are_spread_too():
+    source = ListSource(900, texts={i: [str(i)] for i in range(900)})
+    found = [int(text) for text in all_captions(source, 500)]
+    assert len(found) == 500 and found == sorted(found)
+    assert found[0] == 0 and found[-1] >= 898
+    assert [int(text) for text in all_captions(source, 900)] == [*range(900)]
+
+
+def test_the_first_picture_does_not_speak_for_all():
+    texts = {i: [str(i)] * 5 for i in range(1, 900)}
+    source = ListSource(900, texts=texts)
+    found = list(all_captions(source, 450))
+    assert 400 <= len(found) <= 500
+    assert int(found[-1]) > 880
+    assert list(all_captions(ListSource(0), 5)) == []

@@ -2,7 +2,7 @@
 
 from sparc_vlm.datasets.shards.files import count_pairs, find_shards
 from sparc_vlm.datasets.shards.loader import ShardLoader
-from sparc_vlm.datasets.shards.stream import read_shard
+from sparc_vlm.datasets.shards.stream import read_shard, shard_captions
 from sparc_vlm.datasets.shards.writer import write_shards
 
 __all__ = [
@@ -10,5 +10,6 @@ __all__ = [
     'count_pairs',
     'find_shards',
     'read_shard',
+    'shard_captions',
     'write_shards',
 ]

@@ -26,6 +26,8 @@ from sparc_vlm.datasets.text import PackedStrings, decode_text
 
 # Bytes of zeros at the end of a tar file.
 _END = 1024
+# Shards that captions come from at least, where there are as many.
+SPREAD = 64
 CAPTION_FIELDS = ('captions', 'caption', 'text')
 
 
@@ -164,6 +166,33 @@ class ShardReader:
         if self.shuffle:
             np.random.default_rng((self.seed, epoch)).shuffle(order)
         return order[self.reader :: self.readers].tolist()
+
+
+def shard_captions(shards: PackedStrings, most: int) -> Iterator[str]:
+    """Captions of shards that are spread evenly over all there are.
+
+    Goes from shard to shard in an order that is spread evenly wherever it is
+    left off, and takes a share of each, so that no more are opened than are
+    needed and one large shard does not speak for all.
+
+    Args:
+        shards: What `find_shards` returned.
+        most: How many are wanted at the most.
+    """
+    bits = max(len(shards) - 1, 1).bit_length()
+    order = sorted(
+        range(len(shards)), key=lambda number: f'{number:0{bits}b}'[::-1]
+    )
+    share = -(-most // max(min(len(shards), SPREAD), 1))
+    left = most
+    for number in order:
+        if left <= 0:
+            return
+        with closing(read_shard(shards[number], new_report())) as samples:
+            captions = (text for sample in samples for text in sample.captions)
+            for text in itertools.islice(captions, min(share, left)):
+                left -= 1
+                yield text
 
 
 def read_shard(url: str, report: Report) -> Iterator[RawSample]:
