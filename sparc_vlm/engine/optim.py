@@ -201,8 +201,9 @@ class AutocastOptimWrapper(OptimWrapper):
             raise NonFiniteError(
                 f'{self.skipped_in_a_row} steps in a row had a loss or a '
                 f'gradient that is not finite ({cause}), so the run stops; '
-                f'last good checkpoint: {last}; resume it with a lower '
-                'learning rate, or with optim_wrapper.dtype=None'
+                f'last good checkpoint: {last}; resume it with '
+                'optim_wrapper.dtype=None, or start a new run with it as '
+                'load_from and a lower learning rate'
             )
 
 

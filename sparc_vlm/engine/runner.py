@@ -35,6 +35,8 @@ from sparc_vlm.engine.processes import (
 )
 from sparc_vlm.engine.snapshot import (
     config_changes,
+    learning,
+    learning_changes,
     restore_schedulers,
     scheduler_states,
     to_cpu,
@@ -187,18 +189,24 @@ class SparcRunner(Runner):
 
         Raises:
             FileNotFoundError: There is no such file.
-            CheckpointError: It is damaged, holds code, or only weights.
+            CheckpointError: It is damaged, holds code, or only weights, or
+                the config asks for another optimizer or schedule.
             ValueError: Its weights or data do not fit the config.
         """
         if map_location == 'default':
             map_location = 'cpu'
         checkpoint = self._read_run(filename, map_location)
-        missing = {'meta', 'message_hub', 'optimizer'} - checkpoint.keys()
+        needed = {'meta', 'message_hub', 'optimizer'}
+        if resume_param_scheduler and self.param_schedulers is not None:
+            needed.add('param_schedulers')
+        missing = needed - checkpoint.keys()
         if missing:
             raise CheckpointError(
                 f'{filename} holds no {" and no ".join(sorted(missing))}, so '
                 'no run can be resumed from it: use it as load_from'
             )
+        if resume_optimizer and resume_param_scheduler:
+            self._check_learning(checkpoint['meta'].get('learning'), filename)
         self._take_weights(checkpoint, strict=True)
         meta = checkpoint['meta']
         self.train_loop._epoch = meta['epoch']
@@ -206,6 +214,8 @@ class SparcRunner(Runner):
         self._take_seed(meta.get('seed'))
         self._tell_changes(meta.get('cfg', ''))
         self.message_hub.load_state_dict(checkpoint['message_hub'])
+        # Its own name was not known yet when it was written.
+        self.message_hub.update_info('last_ckpt', str(filename))
         if resume_optimizer:
             self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
             self.optim_wrapper.load_state_dict(checkpoint['optimizer'])
@@ -303,6 +313,18 @@ class SparcRunner(Runner):
         self._randomness_cfg.update(seed=seed)
         self.set_randomness(**self._randomness_cfg)
 
+    def _check_learning(
+        self, before: dict[str, str] | None, filename: str
+    ) -> None:
+        """Refuses hyperparameters that the checkpoint would undo."""
+        changes = learning_changes(before or {}, learning(self.cfg))
+        if before and changes:
+            raise CheckpointError(
+                f'{filename} was trained with {", ".join(changes)}, and a '
+                'resumed run keeps its optimizer and schedule: set the config '
+                f'back, or start a new run with load_from={filename}'
+            )
+
     def _tell_changes(self, before: str) -> None:
         """Says in which lines the config differs from the run's."""
         changes = config_changes(before, self.cfg.pretty_text)
@@ -380,6 +402,7 @@ class SparcRunner(Runner):
             'iter': self.iter + (0 if by_epoch else 1),
             **given,
             'cfg': self.cfg.pretty_text,
+            'learning': learning(self.cfg),
             'seed': self.seed,
             'experiment_name': self.experiment_name,
             'time': time.strftime('%Y%m%d_%H%M%S'),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
 from typing import Any
 
 from mmengine.utils import apply_to
@@ -41,6 +42,65 @@ def restore_schedulers(schedulers: Any, states: Any) -> None:
         )
     for scheduler, state in zip(schedulers, states, strict=True):
         scheduler.load_state_dict(state)
+
+
+def learning(cfg: dict[str, Any]) -> dict[str, str]:
+    """What of a config comes back from a checkpoint, whatever it says then.
+
+    The optimizer's hyperparameters and the schedule are part of their saved
+    states; so is the length of the run, where a schedule ends with it.
+
+    Args:
+        cfg: A config.
+
+    Returns:
+        Dotted names of its values, and the values as text.
+    """
+    found = {
+        name: value
+        for name, value in _flat(cfg.get('optim_wrapper'), 'optim_wrapper')
+        if {'optimizer', 'paramwise_cfg'} & set(name.split('.'))
+    }
+    schedule = cfg.get('param_scheduler')
+    found.update(_flat(schedule, 'param_scheduler'))
+    if any('end' not in part for part in _parts(schedule)):
+        length = cfg.get('train_cfg') or {}
+        for name in ('max_iters', 'max_epochs'):
+            found.update(_flat(length.get(name), f'train_cfg.{name}'))
+    return found
+
+
+def learning_changes(
+    before: dict[str, str], after: dict[str, str]
+) -> list[str]:
+    """In what two answers of `learning` differ, in words."""
+    return [
+        f'{name}={before.get(name, "nothing")} (the config now says '
+        f'{after.get(name, "nothing")})'
+        for name in dict.fromkeys([*before, *after])
+        if before.get(name) != after.get(name)
+    ]
+
+
+def _flat(value: Any, name: str) -> Iterator[tuple[str, str]]:
+    """Dotted names and values of a nesting of dicts and lists."""
+    if isinstance(value, (list, tuple)):
+        value = dict(enumerate(value))
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            yield from _flat(entry, f'{name}.{key}')
+    elif value is not None:
+        yield name, repr(value)
+
+
+def _parts(schedule: Any) -> Iterator[dict[str, Any]]:
+    """Every schedule in a list, or in a dict of them by optimizer."""
+    if isinstance(schedule, dict) and 'type' in schedule:
+        yield schedule
+    elif isinstance(schedule, (dict, list, tuple)):
+        inner = schedule.values() if isinstance(schedule, dict) else schedule
+        for part in inner:
+            yield from _parts(part)
 
 
 def config_changes(before: str, after: str) -> str:

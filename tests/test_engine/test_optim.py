@@ -105,7 +105,8 @@ def test_many_in_a_row_stop_the_run_and_name_the_checkpoint():
     MessageHub.get_current_instance().update_info('last_ckpt', 'a/iter_9.pth')
     for _ in range(2):
         wrapper.update_params(loss_of(model) * float('nan'))
-    with pytest.raises(NonFiniteError, match=r'3 steps.*a/iter_9\.pth'):
+    advice = r'3 steps.*a/iter_9\.pth.*resume .*dtype.*new run .*lower'
+    with pytest.raises(NonFiniteError, match=advice):
         wrapper.update_params(loss_of(model) * float('nan'))
 
 

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from sparc_vlm.engine import CheckpointError, RefusedCheckpointError
 from sparc_vlm.engine import runner as runner_module
 from sparc_vlm.engine.checkpoint import read_checkpoint, write_checkpoint
+from sparc_vlm.engine.snapshot import restore_schedulers
 from tests.test_engine.tiny import Lines, build, history
 
 VALIDATED = {
@@ -226,6 +227,14 @@ def test_a_full_disk_is_said_and_keeps_the_last_good_one(
     assert history(runner) == history(trained(tmp_path / 'b'))
 
 
+def test_a_resumed_run_names_its_own_checkpoint_as_the_last(tmp_path):
+    interrupted(tmp_path, 7)
+    runner = build(tmp_path, resume=True)
+    runner.load_or_resume()
+    last = runner.message_hub.get_info('last_ckpt')
+    assert last == str(tmp_path / 'iter_6.pth')
+
+
 class Signal(Hook):
     def __init__(self, number, iteration):
         self.number, self.iteration = number, iteration
@@ -365,6 +374,16 @@ def test_no_run_is_resumed_from_weights(tmp_path):
         build(tmp_path / 'b', **changes).train()
 
 
+def test_a_checkpoint_without_its_schedule_is_said(tmp_path):
+    trained(tmp_path)
+    path = tmp_path / 'iter_8.pth'
+    checkpoint = read_checkpoint(path)
+    del checkpoint['param_schedulers']
+    write_checkpoint(checkpoint, path)
+    with pytest.raises(CheckpointError, match='no param_schedulers, so no'):
+        build(tmp_path, resume=True).train()
+
+
 class Trap:
     def __reduce__(self):
         return os.mkdir, ('trap',)
@@ -387,18 +406,72 @@ def test_a_checkpoint_runs_no_code(tmp_path, monkeypatch):
 
 def test_a_config_that_changed_is_told(tmp_path):
     interrupted(tmp_path, 4)
-    changes = {'optim_wrapper.optimizer.lr': 0.5}
+    changes = {
+        'default_hooks.checkpoint.max_keep': 5,
+        'log_processor.window_size': 2,
+        'optim_wrapper.dtype': None,
+        'optim_wrapper.clip_grad.max_norm': 2.0,
+        'train_dataloader.broken': (7,),
+        **VALIDATED,
+    }
     runner = build(tmp_path, resume=True, **changes)
     lines = Lines(runner)
     runner.train()
-    assert "+    optimizer=dict(fused=True, lr=0.5, type='AdamW')" in lines
+    assert runner.iter == 8
+    assert '+log_processor = dict(by_epoch=False, window_size=2)' in lines
 
 
-def test_another_number_of_schedules_is_said(tmp_path):
+ENDS = [
+    dict(type='LinearLR', start_factor=0.1, end=3, by_epoch=False),
+    dict(type='CosineAnnealingLR', begin=3, end=8, by_epoch=False),
+]
+
+
+@pytest.mark.parametrize(
+    ('changes', 'sentence'),
+    [
+        (
+            {'optim_wrapper.optimizer.lr': 0.5},
+            r'with optim_wrapper\.optimizer\.lr=0\.01 \(the .* says 0\.5\)',
+        ),
+        (
+            {'optim_wrapper.optimizer.weight_decay': 0.5},
+            r'optimizer\.weight_decay=nothing \(the .* says 0\.5\)',
+        ),
+        (
+            {'optim_wrapper.paramwise_cfg.custom_keys.head.lr_mult': 0.5},
+            r'paramwise_cfg\.custom_keys\.head\.lr_mult=nothing',
+        ),
+        ({'param_scheduler.0.end': 2}, r'param_scheduler\.0\.end=3'),
+        ({'param_scheduler': ENDS[:1]}, r'param_scheduler\.1\.type='),
+        ({'train_cfg.max_iters': 20}, r'train_cfg\.max_iters=8 .* 20'),
+    ],
+)
+def test_a_resumed_run_refuses_another_optimizer_or_schedule(
+    tmp_path, changes, sentence
+):
     interrupted(tmp_path, 4)
-    one = [dict(type='ConstantLR', by_epoch=False)]
+    path = tmp_path / 'iter_3.pth'
+    with pytest.raises(CheckpointError, match=sentence) as caught:
+        build(tmp_path, resume=True, **changes).train()
+    assert str(caught.value).endswith(f'start a new run with load_from={path}')
+    assert '\n' not in str(caught.value)
+    anew = build(tmp_path / 'b', load_from=str(path), **changes)
+    anew.load_or_resume()
+    assert anew.iter == 0
+
+
+def test_a_run_whose_schedule_has_an_end_can_be_made_longer(tmp_path):
+    trained(tmp_path, param_scheduler=ENDS)
+    changes = {'param_scheduler': ENDS, 'train_cfg.max_iters': 10}
+    resumed = trained(tmp_path, resume=True, **changes)
+    assert resumed.iter == 10
+    assert len(history(resumed)) == 10
+
+
+def test_another_number_of_schedules_is_said():
     with pytest.raises(ValueError, match='has 2 schedules and the config 1'):
-        build(tmp_path, resume=True, param_scheduler=one).train()
+        restore_schedulers([None], [{}, {}])
 
 
 def test_the_seed_of_the_run_is_kept(tmp_path):

@@ -346,12 +346,20 @@ def test_only_what_was_raised_on_purpose_is_a_sentence():
 
 
 def test_a_run_is_not_written_over_but_resumed(tmp_path, capfd):
-    assert train.main(command(NAME, tmp_path)) == 0
+    # a schedule that ends with the run would fix the run's length
+    end = {'param_scheduler.1.end': 3}
+    assert train.main(command(NAME, tmp_path, **end)) == 0
     words = (tmp_path / 'tokenizer/tokenizer.json').read_bytes()
     assert train.main(command(NAME, tmp_path, steps=2)) == 2
     said = capfd.readouterr().err
     assert 'holds a run already (iter_1.pth): add --resume' in said
-    assert train.main(command(NAME, tmp_path, '--resume', steps=2)) == 0
+    other = {**end, 'optim_wrapper.optimizer.lr': 0.5}
+    assert train.main(command(NAME, tmp_path, '--resume', **other)) == 2
+    said = capfd.readouterr().err
+    assert 'was trained with optim_wrapper.optimizer.lr=' in said
+    assert 'Traceback' not in said
+    more = command(NAME, tmp_path, '--resume', steps=2, **end)
+    assert train.main(more) == 0
     said = ''.join(capfd.readouterr())
     assert 'at iteration 1' in said
     assert 'training a tokenizer' not in said
@@ -361,7 +369,8 @@ def test_a_run_is_not_written_over_but_resumed(tmp_path, capfd):
     (tmp_path / 'csv').mkdir()
     data = ['--data', made('csv', tmp_path / 'csv')]
     flags = ['--resume', str(tmp_path / 'iter_1.pth'), *data]
-    assert train.main(command(NAME, tmp_path, *flags, steps=3)) == 2
+    more = command(NAME, tmp_path, *flags, steps=3, **end)
+    assert train.main(more) == 2
     said = capfd.readouterr().err
     assert 'error: the data were saved with pairs_per_epoch=1000000' in said
 
