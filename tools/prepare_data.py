@@ -10,9 +10,11 @@ What was done in an earlier run is not done again.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import (
@@ -24,17 +26,39 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from sparc_vlm.datasets import CaptionTokenizer, Scenes, load_tokenizer
-from sparc_vlm.datasets.export import export_scenes
-from sparc_vlm.datasets.pairs import PairSource
-from sparc_vlm.datasets.scenes.source import SPLITS
-from sparc_vlm.datasets.shards import write_shards
-from sparc_vlm.datasets.source import data_from_flag
-from sparc_vlm.datasets.statistics import all_captions, count_tokens
-from sparc_vlm.datasets.tokenizer import has_tokenizer
-from sparc_vlm.registry import DATASETS
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from sparc_vlm.datasets import (  # noqa: E402
+    CaptionTokenizer,
+    Scenes,
+    load_tokenizer,
+)
+from sparc_vlm.datasets.export import export_scenes  # noqa: E402
+from sparc_vlm.datasets.pairs import PairSource  # noqa: E402
+from sparc_vlm.datasets.scenes.source import SPLITS  # noqa: E402
+from sparc_vlm.datasets.shards import write_shards  # noqa: E402
+from sparc_vlm.datasets.source import data_from_flag  # noqa: E402
+from sparc_vlm.datasets.statistics import (  # noqa: E402
+    all_captions,
+    count_tokens,
+)
+from sparc_vlm.datasets.tokenizer import has_tokenizer  # noqa: E402
+from sparc_vlm.files import reason, write_json  # noqa: E402
+from sparc_vlm.registry import DATASETS  # noqa: E402
+
+FAILED = 2
+"""Exit status after a mistake of the user's, or a full disk."""
+NOTE = 'made_of.json'
+"""Beside a tokenizer: what it was trained on."""
 console = Console()
+
+
+def positive(text: str) -> int:
+    """A number on the command line that must be 1 or more."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f'must be 1 or more, got {number}')
+    return number
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -51,26 +75,27 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     scenes = commands.add_parser('scenes', help='draw scenes to disk')
     scenes.add_argument('out', help='folder to write to')
     scenes.add_argument('--split', default='train', choices=SPLITS)
-    scenes.add_argument('--num-images', type=int)
-    scenes.add_argument('--size', type=int, default=64, help='in pixels')
+    scenes.add_argument('--num-images', type=positive)
+    scenes.add_argument('--size', type=positive, default=64, help='in pixels')
     scenes.add_argument('--seed', type=int, default=0)
+    scenes.add_argument('--tokenizer', help='folder; counts its tokens')
     scenes.set_defaults(run=run_scenes)
     shards = commands.add_parser('shards', help='write tar shards')
     shards.add_argument('data', help='scenes, coco:/path, csv:/path, ...')
     shards.add_argument('out', help='folder to write to')
     shards.add_argument('--split', default='train', choices=('train', 'val'))
-    shards.add_argument('--per-shard', type=int, default=1000)
-    shards.add_argument('--num-workers', type=int, default=1)
+    shards.add_argument('--per-shard', type=positive, default=1000)
+    shards.add_argument('--num-workers', type=positive, default=1)
     shards.add_argument('--tokenizer', help='folder; counts its tokens')
     shards.set_defaults(run=run_shards)
     tokenizer = commands.add_parser('tokenizer', help='train a tokenizer')
     tokenizer.add_argument('data', help='scenes, coco:/path, csv:/path, ...')
     tokenizer.add_argument('out', help='folder to write to')
-    tokenizer.add_argument('--vocab-size', type=int, default=32_000)
-    tokenizer.add_argument('--max-length', type=int, default=55)
+    tokenizer.add_argument('--vocab-size', type=positive, default=32_000)
+    tokenizer.add_argument('--max-length', type=positive, default=55)
     tokenizer.add_argument(
         '--max-captions',
-        type=int,
+        type=positive,
         default=5_000_000,
         help='train on so many at the most, spread evenly',
     )
@@ -80,11 +105,13 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def run_scenes(args: argparse.Namespace) -> None:
     """Draws scenes to disk in COCO's layout."""
+    tokenizer = load_tokenizer(args.tokenizer) if args.tokenizer else None
     scenes = Scenes(args.split, args.size, args.num_images, args.seed)
     with progress('drawing scenes', len(scenes)) as done:
         counts = export_scenes(scenes, args.out, done)
     show(counts)
-    console.print(f'written to {args.out}: train with --data coco:{args.out}')
+    show_tokens(scenes, tokenizer)
+    say(f'written to {args.out}: train with --data coco:{args.out}')
 
 
 def run_shards(args: argparse.Namespace) -> None:
@@ -96,10 +123,9 @@ def run_shards(args: argparse.Namespace) -> None:
             source, args.out, args.per_shard, args.num_workers, done
         )
     show(counts)
-    if tokenizer is not None:
-        show_tokens(source, tokenizer)
+    show_tokens(source, tokenizer)
     last = counts['shards'] - 1
-    console.print(
+    say(
         f'written to {args.out}: train with '
         f'--data shards:{args.out}/{{000000..{last:06d}}}.tar'
     )
@@ -108,19 +134,62 @@ def run_shards(args: argparse.Namespace) -> None:
 def run_tokenizer(args: argparse.Namespace) -> None:
     """Trains a tokenizer on the captions of a source."""
     source = open_source(args.data, 'train')
+    made_of = {
+        'vocab_size': args.vocab_size,
+        'max_length': args.max_length,
+        'max_captions': args.max_captions,
+        'pictures': len(source),
+        'first': source.key(0) if len(source) else None,
+    }
     if has_tokenizer(args.out):
-        console.print(f'there is a tokenizer in {args.out}: it is kept')
-        show_tokens(source, load_tokenizer(args.out))
+        kept = load_tokenizer(args.out)
+        check_kept(kept, Path(args.out), made_of)
+        say(f'there is a tokenizer in {args.out}: it is kept')
+        show_tokens(source, kept)
         return
     captions = list(all_captions(source, args.max_captions))
-    console.print(f'training on {len(captions)} captions')
+    say(f'training on {len(captions)} captions')
     tokenizer = CaptionTokenizer.train(
         captions, args.vocab_size, args.max_length, show_progress=True
     )
+    # The note first: a tokenizer that is there is there with its note.
+    write_json(Path(args.out) / NOTE, made_of)
     tokenizer.save(args.out)
     show({'vocabulary': tokenizer.vocab_size})
     show_tokens(source, tokenizer)
-    console.print(f'written to {args.out}')
+    say(f'written to {args.out}')
+
+
+def check_kept(
+    kept: CaptionTokenizer, folder: Path, made_of: dict[str, object]
+) -> None:
+    """Refuses to keep a tokenizer that is not the one asked for.
+
+    Args:
+        kept: The tokenizer.
+        folder: Where it is, with its note unless something else made it.
+        made_of: What is asked for.
+
+    Raises:
+        ValueError: It was made of something else; says of what.
+    """
+    if (folder / NOTE).is_file():
+        before = json.loads((folder / NOTE).read_text('utf-8'))
+    else:
+        # Small data give fewer tokens than asked for, never more.
+        before = {'max_length': kept.max_length}
+        if kept.vocab_size > made_of['vocab_size']:
+            before['vocab_size'] = kept.vocab_size
+    other = [
+        f'{name} {before[name]} instead of {value}'
+        for name, value in made_of.items()
+        if before.get(name, value) != value
+    ]
+    if other:
+        raise ValueError(
+            f'the tokenizer in {folder} was made with {", ".join(other)}: '
+            'name another folder'
+        )
 
 
 def open_source(flag: str, split: str) -> PairSource:
@@ -146,13 +215,25 @@ def reading(source: PairSource) -> dict[str, object]:
     return {name: count for name, count in source.reading.items() if count}
 
 
-def show_tokens(source: PairSource, tokenizer: CaptionTokenizer) -> None:
+def show_tokens(
+    source: PairSource, tokenizer: CaptionTokenizer | None
+) -> None:
     """Prints how many tokens captions have, of 100000 at the most."""
+    if tokenizer is None:
+        say('to count the tokens of captions, add --tokenizer FOLDER')
+        return
     counts = count_tokens(all_captions(source, 100_000), tokenizer)
     console.print(
         f'tokens per caption: mean {counts.mean:.1f}, most {counts.longest}, '
         f'cut at {tokenizer.max_length}: {counts.truncated:.2%}, unknown: '
         f'{counts.unknown:.2%}; empty captions: {counts.empty}'
+    )
+
+
+def say(line: str, style: str | None = None) -> None:
+    """Prints a line as it is: brackets in a path are no markup."""
+    console.print(
+        line, style=style, markup=False, highlight=False, soft_wrap=True
     )
 
 
@@ -186,7 +267,7 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the tool; a mistake of the user's is one sentence.
+    """Runs the tool; a mistake of the user's is one sentence, and status 2.
 
     Args:
         arguments: Instead of those of the process.
@@ -194,9 +275,13 @@ def main(arguments: list[str] | None = None) -> int:
     args = parse_args(arguments)
     try:
         args.run(args)
-    except (FileNotFoundError, ValueError, ImportError) as error:
-        console.print(f'[red]{type(error).__name__}[/]: {error}')
-        return 1
+    except (OSError, ValueError, ImportError) as error:
+        sentence = str(error)
+        if isinstance(error, OSError) and error.strerror:
+            where = f'{error.filename}: ' if error.filename else ''
+            sentence = where + reason(error)
+        say(f'error: {sentence}', style='red')
+        return FAILED
     return 0
 
 

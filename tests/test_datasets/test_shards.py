@@ -105,6 +105,14 @@ def test_every_pair_once_an_epoch(shards):
     assert epochs[0] != epochs[1] != plain
 
 
+def test_nothing_to_write_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match='per_shard must be 1 or more, got 0'):
+        write_shards(ListSource(3), tmp_path / 'out', 0)
+    with pytest.raises(ValueError, match='no pictures'):
+        write_shards(ListSource(0), tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+
+
 def test_captions_of_shards_spread_evenly(shards, monkeypatch):
     paths = find_shards(str(shards))
     whole = list(shard_captions(paths, 1000))

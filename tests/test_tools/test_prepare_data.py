@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -58,7 +63,7 @@ def test_scenes_are_not_drawn_again(drawn):
     assert main([*arguments, '--size', '48']) == 0
     assert path.stat().st_mtime_ns == written
     assert lost.read_bytes() == data
-    assert main([*arguments, '--size', '64']) == 1
+    assert main([*arguments, '--size', '64']) == 2
 
 
 def test_tokenizer_and_shards(drawn, tmp_path, capsys):
@@ -71,9 +76,21 @@ def test_tokenizer_and_shards(drawn, tmp_path, capsys):
     tokenizer = load_tokenizer(words)
     assert tokenizer.vocab_size <= 200
     # Checkpoints depend on it: another run does not replace it.
-    assert main([*arguments[:-1], '50']) == 0
+    assert main(arguments) == 0
     assert 'it is kept' in capsys.readouterr().out
+    for other, said in (
+        ([*arguments[:-1], '50'], 'vocab_size 200 instead of 50'),
+        ([*arguments, '--max-length', '9'], 'max_length 55 instead of 9'),
+        (['tokenizer', 'scenes', *arguments[2:]], 'pictures 30 instead of'),
+    ):
+        assert main(other) == 2
+        assert said in capsys.readouterr().out
     assert load_tokenizer(words).vocab_size == tokenizer.vocab_size
+    # One that this tool did not make: what can be known is compared.
+    (tmp_path / 'words/made_of.json').unlink()
+    assert main([*arguments[:-1], '900']) == 0
+    assert main([*arguments[:-1], '5']) == 2
+    capsys.readouterr()
     arguments = ['shards', f'coco:{drawn}', out, '--per-shard', '8']
     for _ in range(2):
         assert main([*arguments, '--tokenizer', words]) == 0
@@ -99,10 +116,83 @@ def test_broken_pictures_are_told(tmp_path, capsys):
     assert 'pictures: 1, captions: 2, broken images: 1' in printed
 
 
+def test_a_killed_training_is_done_again(drawn, tmp_path, monkeypatch):
+    arguments = ['tokenizer', f'coco:{drawn}', str(tmp_path)]
+    real = os.replace
+
+    def killed(old, new):
+        if new.name == 'tokenizer.json':
+            raise KeyboardInterrupt
+        real(old, new)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, 'replace', killed)
+        with pytest.raises(KeyboardInterrupt):
+            main([*arguments, '--vocab-size', '300'])
+    assert main([*arguments, '--vocab-size', '60']) == 0
+    assert load_tokenizer(tmp_path).vocab_size <= 60
+
+
+def test_tokens_of_scenes_are_counted(drawn, tmp_path, capsys):
+    arguments = ['scenes', str(drawn), '--num-images', '30', '--size', '48']
+    assert main(arguments) == 0
+    assert 'add --tokenizer FOLDER' in capsys.readouterr().out
+    words = str(tmp_path)
+    assert main(['tokenizer', f'coco:{drawn}', words]) == 0
+    capsys.readouterr()
+    assert main([*arguments, '--tokenizer', words]) == 0
+    assert 'tokens per caption: mean' in capsys.readouterr().out
+
+
+def test_a_full_disk_is_one_sentence(drawn, tmp_path, monkeypatch, capsys):
+    def full(file):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(os, 'fsync', full)
+    arguments = [f'coco:{drawn}', str(tmp_path / 'out')]
+    for command in ('tokenizer', 'shards'):
+        assert main([command, *arguments]) == 2
+        printed = capsys.readouterr().out
+        assert 'error: No space left on device\n' in printed
+
+
+@pytest.mark.parametrize(
+    ('command', 'option'),
+    [('shards', '--per-shard'), ('tokenizer', '--vocab-size')],
+)
+def test_a_size_of_nothing_is_one_sentence(command, option, tmp_path, capsys):
+    with pytest.raises(SystemExit) as left:
+        main([command, 'scenes', str(tmp_path), option, '0'])
+    assert left.value.code == 2
+    assert f'{option}: must be 1 or more, got 0' in capsys.readouterr().err
+
+
+def test_runs_from_anywhere_without_an_install(tmp_path):
+    tool = Path(__file__).resolve().parents[2] / 'tools/prepare_data.py'
+    environment = {**os.environ, 'PYTHONPATH': '', 'OMP_NUM_THREADS': '1'}
+    code = (
+        'import runpy, sys; sys.meta_path[:] = [f for f in sys.meta_path '
+        "if 'editable' not in str(f)]; sys.argv = ['tool', '--help']; "
+        f'runpy.run_path({str(tool)!r}, run_name="__main__")'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'write tar shards' in done.stdout
+
+
 def test_mistakes_are_one_sentence(tmp_path, capsys):
-    assert main(['shards', 'coco:/nowhere', str(tmp_path)]) == 1
+    missing = str(tmp_path / '[none]')
+    assert main(['shards', f'coco:{missing}', str(tmp_path)]) == 2
+    assert f'no folder at {missing}' in capsys.readouterr().out
+    assert main(['shards', 'coco:/nowhere', str(tmp_path)]) == 2
     assert 'no folder at /nowhere' in capsys.readouterr().out
     file = write_karpathy(tmp_path)
     arguments = [f'csv:{file}', str(tmp_path)]
-    assert main(['tokenizer', *arguments]) == 1
+    assert main(['tokenizer', *arguments]) == 2
     assert 'none is called' in ' '.join(capsys.readouterr().out.split())

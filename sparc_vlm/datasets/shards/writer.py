@@ -51,9 +51,14 @@ def write_shards(
 
     Raises:
         ImportError: webdataset is not installed.
-        ValueError: The folder holds shards of another source or size.
+        ValueError: The folder holds shards of another source or size, there
+            are no pictures, or none are to go into a shard.
     """
     need_webdataset()
+    if per_shard < 1:
+        raise ValueError(f'per_shard must be 1 or more, got {per_shard}')
+    if not len(source):
+        raise ValueError('there are no pictures to write')
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _check_folder(folder, source, per_shard)
