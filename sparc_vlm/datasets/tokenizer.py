@@ -52,6 +52,7 @@ class CaptionTokenizer:
 
     Raises:
         FileNotFoundError: There is no tokenizer at `path`.
+        ValueError: It is damaged, or of another kind.
 
     Attributes:
         vocab_size: Number of token ids.
@@ -72,7 +73,11 @@ class CaptionTokenizer:
         settings = file.with_name(SETTINGS)
         if max_length is None and settings.is_file():
             max_length = json.loads(settings.read_text())['max_length']
-        self._set(Tokenizer.from_file(str(file)), max_length or MAX_LENGTH)
+        try:
+            tokenizer = Tokenizer.from_file(str(file))
+        except Exception as error:  # tokenizers raises nothing narrower
+            raise ValueError(f'{file} is no tokenizer: {error}') from error
+        self._set(tokenizer, max_length or MAX_LENGTH)
 
     def _set(self, tokenizer: Tokenizer, max_length: int) -> None:
         self._tokenizer = tokenizer

@@ -241,6 +241,8 @@ def test_a_cut_vocabulary_is_no_tokenizer(tmp_path):
     file = tmp_path / 'tokenizer.json'
     file.write_bytes(file.read_bytes()[:300])
     assert not has_tokenizer(tmp_path)
+    with pytest.raises(ValueError, match='tokenizer.json is no tokenizer: '):
+        load_tokenizer(tmp_path)
 
 
 def test_marks_of_ready_made_tokenizers_are_not_real(marked):
