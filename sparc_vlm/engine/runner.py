@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from mmengine import dist
 from mmengine.device import get_device
+from mmengine.logging import MessageHub
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import _load_checkpoint, weights_to_cpu
@@ -28,6 +29,7 @@ from sparc_vlm.engine.checkpoint import (
     whole_checkpoints,
     write_checkpoint,
 )
+from sparc_vlm.engine.histories import ShortHistories
 from sparc_vlm.engine.processes import (
     PATIENCE,
     from_first,
@@ -37,6 +39,7 @@ from sparc_vlm.engine.snapshot import (
     config_changes,
     learning,
     learning_changes,
+    place_for_all,
     restore_schedulers,
     scheduler_states,
     to_cpu,
@@ -67,6 +70,12 @@ class SparcRunner(Runner):
         limits = env_cfg.get('dist_cfg') or {}
         join_processes(limits.get('timeout', PATIENCE))
         super().setup_env(env_cfg)
+
+    def build_message_hub(self, message_hub: dict | None = None) -> MessageHub:
+        """As mmengine's, with histories that do not grow with the run."""
+        hub = super().build_message_hub(message_hub)
+        hub._log_scalars = ShortHistories(hub.log_scalars)
+        return hub
 
     def wrap_model(
         self, model_wrapper_cfg: dict | None, model: nn.Module
@@ -338,14 +347,19 @@ class SparcRunner(Runner):
         """Puts the data where they were, each process its own part."""
         if not hasattr(self.train_loop, 'load_state_dict'):
             return
-        if not places or len(places) != self.world_size:
+        places = places or []
+        if len(places) == self.world_size:
+            place = places[self.rank]
+        else:
+            place = place_for_all(places, self.rank)
+        if place is None:
             self.logger.warning(
-                f'the run had {len(places or [])} places in the data and '
+                f'the run had {len(places)} places in the data and '
                 f'there are {self.world_size} processes now: the data start '
                 'from their beginning, so some are seen again'
             )
             return
-        self.train_loop.load_state_dict(places[self.rank])
+        self.train_loop.load_state_dict(place)
 
     def _contents(
         self,

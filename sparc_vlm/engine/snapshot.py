@@ -8,6 +8,8 @@ from typing import Any
 
 from mmengine.utils import apply_to
 
+from sparc_vlm.engine.data_report import joined
+
 MOST_CHANGES = 10
 UNTOLD = ('+++', '---', '+resume', '-resume', '+load_from', '-load_from')
 """Beginnings of lines that say nothing about the run."""
@@ -101,6 +103,39 @@ def _parts(schedule: Any) -> Iterator[dict[str, Any]]:
         inner = schedule.values() if isinstance(schedule, dict) else schedule
         for part in inner:
             yield from _parts(part)
+
+
+def place_for_all(
+    places: list[dict[str, Any]], rank: int
+) -> dict[str, Any] | None:
+    """A training loop's place in the data for another number of processes.
+
+    Args:
+        places: What `PretrainLoop.state_dict` gave in each process.
+        rank: Number of this process; the first one takes all the counts.
+
+    Returns:
+        None if the data were at several places, or at one that only so many
+        processes can be at: a loader's state that names its `processes`.
+    """
+    loaders = [place.get('loaders') for place in places]
+    if (
+        not places
+        or loaders[0] is None
+        or loaders != loaders[:1] * len(places)
+    ):
+        return None
+    if any('processes' in state for state in loaders[0]):
+        return None
+    if rank:
+        empty = [{} for _ in places[0]['reports']]
+        return {'loaders': loaders[0], 'reports': empty, 'total': {}}
+    by_loader = zip(*(place['reports'] for place in places), strict=True)
+    return {
+        'loaders': loaders[0],
+        'reports': [joined(reports).state_dict() for reports in by_loader],
+        'total': joined(place['total'] for place in places).state_dict(),
+    }
 
 
 def config_changes(before: str, after: str) -> str:

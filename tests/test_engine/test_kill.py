@@ -8,7 +8,7 @@ import time
 
 from mmengine.hooks import Hook
 
-from sparc_vlm.engine import files
+from sparc_vlm import files
 from sparc_vlm.engine.checkpoint import whole_checkpoints
 from tests.test_engine import children, tiny
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from sparc_vlm.engine import CheckpointError, RefusedCheckpointError
 from sparc_vlm.engine import runner as runner_module
 from sparc_vlm.engine.checkpoint import read_checkpoint, write_checkpoint
-from sparc_vlm.engine.snapshot import restore_schedulers
+from sparc_vlm.engine.snapshot import place_for_all, restore_schedulers
 from tests.test_engine.tiny import Lines, build, history
 
 VALIDATED = {
@@ -483,14 +483,52 @@ def test_the_seed_of_the_run_is_kept(tmp_path):
     assert history(runner) == history(trained(tmp_path / 'b'))
 
 
-def test_more_processes_than_before_start_the_data_again(
-    tmp_path, monkeypatch
-):
+@pytest.mark.parametrize('rank', [0, 1])
+def test_more_processes_than_before_go_on_in_the_same_place(tmp_path, rank):
     interrupted(tmp_path, 4)
     runner = build(tmp_path, resume=True)
-    runner._world_size = 2
+    runner._world_size, runner._rank = 2, rank
     lines = Lines(runner)
     runner.load_or_resume()
-    assert 'had 1 places in the data and there are 2 processes' in lines
+    assert 'some are seen again' not in lines
+    assert runner.train_dataloader.loaders[0].position == 3
+    assert runner.iter == 3
+    # What was counted so far is counted once.
+    counted = {'pairs': 12, 'broken_images': 0} if rank == 0 else {}
+    assert runner.train_loop.total.counts == counted
+
+
+def test_fewer_processes_than_before_go_on_in_the_same_place():
+    def place(pairs):
+        counts = {'pairs': pairs, 'examples': [f'{pairs}.jpg: torn']}
+        loaders = [{'position': 7, 'seed': 1}]
+        return {'loaders': loaders, 'reports': [counts], 'total': counts}
+
+    both = {'pairs': 9, 'examples': ['4.jpg: torn', '5.jpg: torn']}
+    assert place_for_all([place(4), place(5)], 0) == {
+        'loaders': [{'position': 7, 'seed': 1}],
+        'reports': [both],
+        'total': both,
+    }
+
+
+@pytest.mark.parametrize(
+    'change',
+    [{'position': 9}, {'position': 3, 'processes': 3}],
+    ids=['places differ', 'bound to a number of processes'],
+)
+def test_data_with_no_place_for_all_start_again(tmp_path, change):
+    interrupted(tmp_path, 4)
+    path = tmp_path / 'iter_3.pth'
+    checkpoint = read_checkpoint(path)
+    one = checkpoint['loop'][0]
+    checkpoint['loop'] = [one, one, {**one, 'loaders': [change]}]
+    if 'processes' in change:
+        checkpoint['loop'] = [checkpoint['loop'][2]] * 3
+    write_checkpoint(checkpoint, path)
+    runner = build(tmp_path, resume=True)
+    lines = Lines(runner)
+    runner.load_or_resume()
+    assert 'had 3 places in the data and there are 1 processes' in lines
     assert runner.train_dataloader.loaders[0].position == 0
     assert runner.iter == 3
