@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from mmengine.config import Config, ConfigDict
 
@@ -158,6 +160,15 @@ def test_what_stands_inside_of_our_own_is_checked():
     cfg.model.vision = dict(type='SparcVit')
     with says('model.vision: .* did you mean SparcViT?'):
         check_config(cfg)
+
+
+def test_recipes_do_not_try_out_kernels():
+    """Or a resumed run might take others, with other roundings."""
+    folder = Path(__file__).resolve().parents[2] / 'configs'
+    names = sorted(folder.glob('*.py'))
+    assert names
+    for name in names:
+        assert load_config(name).env_cfg.cudnn_benchmark is False
 
 
 def test_a_config_is_found_or_the_nearest_is_named(tmp_path):
