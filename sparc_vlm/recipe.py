@@ -19,8 +19,7 @@ import torch
 from mmengine import dist
 from mmengine.config import Config, ConfigDict
 
-from sparc_vlm.datasets.report import new_report
-from sparc_vlm.datasets.shards import find_shards, read_shard
+from sparc_vlm.datasets.shards import find_shards, shard_captions
 from sparc_vlm.datasets.source import data_from_flag
 from sparc_vlm.datasets.statistics import all_captions
 from sparc_vlm.datasets.tokenizer import CaptionTokenizer
@@ -282,7 +281,5 @@ def _captions(loader: dict[str, Any], limit: int) -> Iterator[str]:
         if source['type'] == 'Scenes':
             limit = min(limit, SCENE_CAPTIONS)
         yield from all_captions(DATASETS.build(source), limit)
-        return
-    for shard in find_shards(loader['shards']):
-        for sample in read_shard(shard, new_report()):
-            yield from sample.captions
+    else:
+        yield from shard_captions(find_shards(loader['shards']), limit)
