@@ -50,7 +50,7 @@ def save(
     folder.mkdir(parents=True, exist_ok=True)
     cfg = _portable(model, model_cfg)
     if model.tokenizer is not None:
-        _save_tokenizer(model.tokenizer, folder / TOKENIZER_FOLDER)
+        model.tokenizer.save(folder / TOKENIZER_FOLDER)
         cfg['tokenizer'] = dict(
             type=type(model.tokenizer).__name__,
             path=TOKENIZER_FOLDER,
@@ -142,19 +142,6 @@ class ExportHook(Hook):
                 f'the model folder {folder} could not be written ({error}); '
                 'training goes on, checkpoints are not affected'
             )
-
-
-def _save_tokenizer(tokenizer: Any, folder: Path) -> None:
-    """Saves a tokenizer.
-
-    Raises:
-        OSError: It could not be written; `tokenizers` raises a bare
-            Exception where a disk is full.
-    """
-    try:
-        tokenizer.save(folder)
-    except Exception as error:
-        raise OSError(str(error)) from error
 
 
 def _model_folder(path: Path) -> Path:

@@ -22,7 +22,7 @@ from mmengine.config import Config, ConfigDict
 from sparc_vlm.datasets.shards import find_shards, shard_captions
 from sparc_vlm.datasets.source import data_from_flag
 from sparc_vlm.datasets.statistics import all_captions
-from sparc_vlm.datasets.tokenizer import CaptionTokenizer
+from sparc_vlm.datasets.tokenizer import CaptionTokenizer, has_tokenizer
 from sparc_vlm.engine import whole_checkpoints
 from sparc_vlm.engine.batch_fit import fit_batch
 from sparc_vlm.engine.config_error import ConfigError
@@ -120,7 +120,7 @@ def use_tokenizer(
         folder = _tokenizer_beside(cfg.get('load_from'))
         if folder is None:
             folder = Path(work_dir) / 'tokenizer'
-        is_kept = folder.is_dir() and (
+        is_kept = has_tokenizer(folder) and (
             cfg.get('resume') or cfg.get('load_from')
         )
         if not is_kept and cfg.get('resume') and _has_checkpoint(work_dir):
@@ -233,7 +233,7 @@ def _tokenizer_beside(checkpoint: str | None) -> Path | None:
     path = Path(checkpoint)
     folder = path if path.is_dir() else path.parent
     beside = folder / 'tokenizer'
-    return beside if beside.is_dir() else None
+    return beside if has_tokenizer(beside) else None
 
 
 def _vocab_size(tokenizer: ConfigDict) -> int:
