@@ -102,7 +102,7 @@ class ExportHook(Hook):
         folder: Name of the folder in the work folder.
     """
 
-    # After the checkpoint, which matters more if the disk is short.
+    # After hooks that change what is saved, such as averages of weights.
     priority = 'VERY_LOW'
 
     def __init__(self, folder: str = 'model') -> None:

@@ -18,22 +18,21 @@ from mmengine.device import get_device
 from mmengine.logging import MessageHub
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from mmengine.runner.checkpoint import _load_checkpoint, weights_to_cpu
+from mmengine.runner.checkpoint import weights_to_cpu
 from torch import nn
 
-from sparc_vlm.engine.checkpoint import (
-    BrokenCheckpointError,
-    CheckpointError,
-    RefusedCheckpointError,
-    read_checkpoint,
-    whole_checkpoints,
-    write_checkpoint,
-)
+from sparc_vlm.engine.checkpoint import CheckpointError
 from sparc_vlm.engine.histories import ShortHistories
 from sparc_vlm.engine.processes import (
     PATIENCE,
     from_first,
     join_processes,
+)
+from sparc_vlm.engine.run_files import (
+    latest_readable,
+    read_any,
+    read_run,
+    write_or_say,
 )
 from sparc_vlm.engine.snapshot import (
     config_changes,
@@ -45,9 +44,8 @@ from sparc_vlm.engine.snapshot import (
     to_cpu,
 )
 from sparc_vlm.engine.versions import versions
-from sparc_vlm.files import reason
 from sparc_vlm.registry import RUNNERS
-from sparc_vlm.weights import load_into, read_weights
+from sparc_vlm.weights import load_into
 
 
 @RUNNERS.register_module()
@@ -140,7 +138,8 @@ class SparcRunner(Runner):
                 save_optimizer,
                 save_param_scheduler,
             )
-            return self._write(checkpoint, path)
+            last = self.message_hub.get_info('last_ckpt', 'none yet')
+            return write_or_say(checkpoint, path, last, self.logger)
 
         return from_first(write)
 
@@ -171,7 +170,7 @@ class SparcRunner(Runner):
         """
         if strict is None:
             strict = self.cfg.get('load_strict', True)
-        checkpoint = self._read(filename, map_location)
+        checkpoint = read_any(filename, map_location, self._trust)
         for pattern, replacement in revise_keys or ():
             checkpoint['state_dict'] = {
                 re.sub(pattern, replacement, key): value
@@ -204,7 +203,7 @@ class SparcRunner(Runner):
         """
         if map_location == 'default':
             map_location = 'cpu'
-        checkpoint = self._read_run(filename, map_location)
+        checkpoint = read_run(filename, self._trust, map_location)
         needed = {'meta', 'message_hub', 'optimizer'}
         if resume_param_scheduler and self.param_schedulers is not None:
             needed.add('param_schedulers')
@@ -243,7 +242,9 @@ class SparcRunner(Runner):
         if self._has_loaded or not self._resume or self._load_from:
             super().load_or_resume()
             return
-        path = from_first(self._latest)
+        path = from_first(
+            lambda: latest_readable(self.work_dir, self._trust, self.logger)
+        )
         if path is not None:
             self.resume(path)
             return
@@ -253,55 +254,13 @@ class SparcRunner(Runner):
         )
 
     @property
+    def _trust(self) -> bool:
+        return self.cfg.get('trust', False)
+
+    @property
     def _bare_model(self) -> nn.Module:
         wrapped = is_model_wrapper(self.model)
         return self.model.module if wrapped else self.model
-
-    def _read(self, filename: str, map_location: Any) -> dict[str, Any]:
-        """A checkpoint, or at least its weights under 'state_dict'."""
-        if '://' in filename:
-            return _load_checkpoint(filename, map_location=map_location)
-        trust = self.cfg.get('trust', False)
-        path = Path(filename).expanduser()
-        if path.suffix == '.pth' and path.is_file():
-            try:
-                checkpoint = read_checkpoint(path, trust)
-            except RefusedCheckpointError:
-                checkpoint = {}  # its weights may be readable even so
-            if 'state_dict' in checkpoint:
-                return checkpoint
-        return {'meta': {}, 'state_dict': read_weights(path, trust)}
-
-    def _latest(self) -> str | None:
-        """The last checkpoint of the work folder that can be read."""
-        trust = self.cfg.get('trust', False)
-        for path in whole_checkpoints(self.work_dir):
-            try:
-                read_checkpoint(path, trust)
-                return str(path.absolute())
-            except BrokenCheckpointError as error:
-                self.logger.warning(f'{error}; trying the one before')
-        return None
-
-    def _read_run(self, filename: str, map_location: Any) -> dict[str, Any]:
-        """A checkpoint, once every process has read the same one."""
-        trust = self.cfg.get('trust', False)
-        checkpoint, error = {}, None
-        try:
-            checkpoint = read_checkpoint(filename, trust, map_location)
-        except (OSError, CheckpointError) as raised:
-            error = raised  # told to the others before it is raised
-        place = checkpoint.get('meta', {}).get('iter')
-        places = dist.all_gather_object('none' if error else place)
-        if error is not None:
-            raise error
-        if len(set(places)) > 1:
-            raise CheckpointError(
-                f'{filename} is not the same file in every process '
-                f'(iterations {", ".join(map(str, places))}): put work_dir '
-                'on a disk that all machines share'
-            )
-        return checkpoint
 
     def _take_weights(self, checkpoint: dict[str, Any], strict: bool) -> None:
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
@@ -384,24 +343,6 @@ class SparcRunner(Runner):
             )
         self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
         return checkpoint
-
-    def _write(self, checkpoint: dict[str, Any], path: Path) -> bool:
-        """Writes a checkpoint, and says why if that cannot be done."""
-        try:
-            dropped = write_checkpoint(checkpoint, path)
-        except OSError as error:
-            last = self.message_hub.get_info('last_ckpt', 'none yet')
-            self.logger.error(
-                f'{path} could not be written ({reason(error)}); training '
-                f'goes on, the last good checkpoint is {last}'
-            )
-            return False
-        if dropped:
-            self.logger.warning(
-                f'not in {path.name}, for being no plain data: '
-                + ', '.join(dropped)
-            )
-        return True
 
     def _loop_state(self) -> list[Any] | None:
         """The place in the data of every process."""

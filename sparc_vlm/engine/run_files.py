@@ -1,0 +1,123 @@
+"""Reading and writing a run's checkpoints, for the runner.
+
+What to do when one cannot be read or written is decided here: fall back to
+the one before, say so and go on, or stop in every process at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmengine import dist
+from mmengine.logging import MMLogger
+from mmengine.runner.checkpoint import _load_checkpoint
+
+from sparc_vlm.engine.checkpoint import (
+    BrokenCheckpointError,
+    CheckpointError,
+    RefusedCheckpointError,
+    read_checkpoint,
+    whole_checkpoints,
+    write_checkpoint,
+)
+from sparc_vlm.files import reason
+from sparc_vlm.weights import read_weights
+
+
+def read_any(filename: str, map_location: Any, trust: bool) -> dict[str, Any]:
+    """A checkpoint, or at least its weights under 'state_dict'.
+
+    Args:
+        filename: A file, a model folder, or an address that mmengine knows.
+        map_location: Only used for addresses.
+        trust: Whether to unpickle what it holds.
+    """
+    if '://' in filename:
+        return _load_checkpoint(filename, map_location=map_location)
+    path = Path(filename).expanduser()
+    if path.suffix == '.pth' and path.is_file():
+        try:
+            checkpoint = read_checkpoint(path, trust)
+        except RefusedCheckpointError:
+            checkpoint = {}  # its weights may be readable even so
+        if 'state_dict' in checkpoint:
+            return checkpoint
+    return {'meta': {}, 'state_dict': read_weights(path, trust)}
+
+
+def latest_readable(folder: str, trust: bool, logger: MMLogger) -> str | None:
+    """The last checkpoint of a work folder that can be read.
+
+    Args:
+        folder: The work folder.
+        trust: Whether to unpickle what it holds.
+        logger: Told of those that are passed over.
+    """
+    for path in whole_checkpoints(folder):
+        try:
+            read_checkpoint(path, trust)
+            return str(path.absolute())
+        except BrokenCheckpointError as error:
+            logger.warning(f'{error}; trying the one before')
+    return None
+
+
+def read_run(filename: str, trust: bool, map_location: Any) -> dict[str, Any]:
+    """A checkpoint, once every process has read the same one.
+
+    Args:
+        filename: A checkpoint to resume.
+        trust: Whether to unpickle what it holds.
+        map_location: Where its tensors go first.
+
+    Raises:
+        CheckpointError: It cannot be read, or the processes read different
+            ones.
+    """
+    checkpoint, error = {}, None
+    try:
+        checkpoint = read_checkpoint(filename, trust, map_location)
+    except (OSError, CheckpointError) as raised:
+        error = raised  # told to the others before it is raised
+    place = checkpoint.get('meta', {}).get('iter')
+    places = dist.all_gather_object('none' if error else place)
+    if error is not None:
+        raise error
+    if len(set(places)) > 1:
+        raise CheckpointError(
+            f'{filename} is not the same file in every process '
+            f'(iterations {", ".join(map(str, places))}): put work_dir '
+            'on a disk that all machines share'
+        )
+    return checkpoint
+
+
+def write_or_say(
+    checkpoint: dict[str, Any], path: Path, last: str, logger: MMLogger
+) -> bool:
+    """Writes a checkpoint, and says why if that cannot be done.
+
+    Args:
+        checkpoint: What it holds.
+        path: Where to.
+        last: The last good checkpoint, for the message.
+        logger: Where to say it.
+
+    Returns:
+        Whether it was written.
+    """
+    try:
+        dropped = write_checkpoint(checkpoint, path)
+    except OSError as error:
+        logger.error(
+            f'{path} could not be written ({reason(error)}); training '
+            f'goes on, the last good checkpoint is {last}'
+        )
+        return False
+    if dropped:
+        logger.warning(
+            f'not in {path.name}, for being no plain data: '
+            + ', '.join(dropped)
+        )
+    return True
