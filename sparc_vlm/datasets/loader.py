@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from sparc_vlm.datasets.pairs import PairDataset
 from sparc_vlm.datasets.report import add_report
 from sparc_vlm.datasets.transforms import collate
-from sparc_vlm.datasets.workers import start_worker
+from sparc_vlm.datasets.workers import start_batches, start_worker
 from sparc_vlm.registry import DATASETS, LOADERS
 
 
@@ -111,7 +111,7 @@ class PairLoader:
             worker_init_fn=start_worker,
             prefetch_factor=self.prefetch if self.num_workers else None,
         )
-        for batch in loader:
+        for batch in start_batches(loader):
             # Reports are added up: what was wrong with the annotations is
             # counted once in a run.
             if self._position == 0 and get_rank() == 0:

@@ -6,12 +6,37 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from typing import Any
 
 import cv2
 import torch
+from torch.utils.data import DataLoader
 
 CAN_WAIT = hasattr(signal, 'sigtimedwait')
 """Whether it can be known who sent a signal; not so on macOS."""
+
+
+def start_batches(loader: DataLoader) -> Iterator[Any]:
+    """Starts the workers of a loader with SIGTERM blocked.
+
+    They inherit the block with every thread that their libraries start: one
+    thread without it would be enough to end a worker.
+
+    Args:
+        loader: Its `worker_init_fn` is `start_worker`.
+
+    Returns:
+        The loader's batches. In the calling process SIGTERM does what it did
+        before; one that came meanwhile comes now.
+    """
+    if not CAN_WAIT:
+        return iter(loader)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        return iter(loader)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def start_worker(worker_id: int) -> None:

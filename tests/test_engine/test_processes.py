@@ -13,8 +13,7 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import (
     allreduce_hook,
 )
 
-from sparc_vlm.engine import SafeCheckpointHook
-from sparc_vlm.engine import runner as runner_module
+from sparc_vlm.engine import SafeCheckpointHook, run_files
 from sparc_vlm.engine.checkpoint import read_checkpoint
 from sparc_vlm.registry import LOADERS, MODELS
 from tests.test_engine import children
@@ -106,19 +105,19 @@ def run(folder, options, target=train):
 
 def train_with_a_full_disk(folder, options):
     """The first process cannot write iter_3.pth nor the first best one."""
-    real = runner_module.write_checkpoint
+    real = run_files.write_checkpoint
 
     def full(checkpoint, path):
         if path.name in ('iter_3.pth', 'best_tiny_weight_iter_2.pth'):
             raise OSError(errno.ENOSPC, 'No space left on device')
         return real(checkpoint, path)
 
-    runner_module.write_checkpoint = full
+    run_files.write_checkpoint = full
     try:
         runner = build(folder, launcher='pytorch', **options)
         runner.train()
     finally:
-        runner_module.write_checkpoint = real
+        run_files.write_checkpoint = real
     hook = next(h for h in runner.hooks if isinstance(h, SafeCheckpointHook))
     result = {
         'saved': hook._saved_at,

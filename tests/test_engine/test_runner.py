@@ -9,8 +9,7 @@ from mmengine import dist
 from mmengine.hooks import Hook
 from safetensors.torch import save_file
 
-from sparc_vlm.engine import CheckpointError, RefusedCheckpointError
-from sparc_vlm.engine import runner as runner_module
+from sparc_vlm.engine import CheckpointError, RefusedCheckpointError, run_files
 from sparc_vlm.engine.checkpoint import read_checkpoint, write_checkpoint
 from sparc_vlm.engine.snapshot import place_for_all, restore_schedulers
 from tests.test_engine.tiny import Lines, build, history
@@ -219,7 +218,7 @@ def test_a_full_disk_is_said_and_keeps_the_last_good_one(
             raise OSError(errno.ENOSPC, 'No space left on device')
         return real(checkpoint, path)
 
-    monkeypatch.setattr(runner_module, 'write_checkpoint', full)
+    monkeypatch.setattr(run_files, 'write_checkpoint', full)
     runner.train()
     assert 'iter_6.pth could not be written (No space left on device)' in lines
     assert 'the last good checkpoint is ' in lines

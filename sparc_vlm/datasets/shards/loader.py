@@ -20,7 +20,7 @@ from sparc_vlm.datasets.shards.stream import (
 )
 from sparc_vlm.datasets.tokens import Tokenizer
 from sparc_vlm.datasets.transforms import PairTransform, Sample, collate
-from sparc_vlm.datasets.workers import start_worker
+from sparc_vlm.datasets.workers import start_batches, start_worker
 from sparc_vlm.preprocess import Resize
 from sparc_vlm.registry import LOADERS, TOKENIZERS
 
@@ -172,7 +172,7 @@ class ShardLoader:
             worker_init_fn=start_worker,
             prefetch_factor=self.prefetch if self.num_workers else None,
         )
-        for batch in loader:
+        for batch in start_batches(loader):
             self._positions[self._next] = batch.pop('position')
             self._next = (self._next + 1) % len(self._positions)
             yield batch
