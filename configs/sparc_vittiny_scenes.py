@@ -1,5 +1,5 @@
 # SPARC, a small ViT on drawn scenes of 64 pixels: 450 updates of 256 pairs,
-# 8 minutes on two CPU cores.
+# 10 minutes on two CPU cores.
 _base_ = [
     '_base_/default_runtime.py',
     '_base_/models/sparc_vitmini.py',
