@@ -82,13 +82,39 @@ def sparse_alignment(
             f'threshold is compared with scores between 0 and 1, got '
             f'{threshold}'
         )
+
+    def sigma(relative: Tensor, count: Tensor) -> Tensor | float:
+        return 1 / count if threshold is None else threshold
+
+    return thresholded_alignment(tokens, patches, sigma, patch_mask)
+
+
+def thresholded_alignment(
+    tokens: Tensor,
+    patches: Tensor,
+    sigma: Callable[[Tensor, Tensor], Tensor | float],
+    patch_mask: Tensor | None = None,
+) -> Tensor:
+    """Equations 2 to 4 with a threshold that may depend on the scores.
+
+    Args:
+        tokens: (B, L, D) token embeddings.
+        patches: (B, P, D) patch embeddings.
+        sigma: Gives the threshold, at least 0 and at most 1, from the scores
+            (B, L, P) of equation 2, without gradient and -inf where a patch
+            is not allowed, and from the number (B, L, 1) of allowed patches.
+        patch_mask: (B, L, P) bool, the patches that a token may look at.
+
+    Returns:
+        As `sparse_alignment`.
+    """
     scores = alignment_scores(tokens, patches)
-    if patch_mask is None:
+    allowed = allowed_patches(patch_mask, scores)
+    if allowed is None:
         lowest = scores.amin(-1, keepdim=True)
         highest = scores.amax(-1, keepdim=True)
-        count = scores.shape[-1]
+        count = torch.full_like(highest, scores.shape[-1])
     else:
-        allowed = _allowed(patch_mask, scores)
         lowest = scores.masked_fill(~allowed, torch.inf).amin(-1, True)
         highest = scores.masked_fill(~allowed, -torch.inf).amax(-1, True)
         count = allowed.sum(-1, keepdim=True).to(scores.dtype)
@@ -99,14 +125,14 @@ def sparse_alignment(
     # `where` discards would still put NaN into the gradient.
     relative = (scores - lowest) / torch.where(flat, 1.0, span)
 
-    sigma = 1 / count if threshold is None else threshold
-    kept = relative.detach() >= sigma
-    if patch_mask is not None:
-        kept = kept & allowed
+    known = relative.detach()
+    if allowed is not None:
+        known = known.masked_fill(~allowed, -torch.inf)
+    kept = known >= sigma(known, count)
     relative = torch.where(kept & ~flat, relative, 0.0)
     total = torch.where(flat, 1.0, relative.sum(-1, keepdim=True))
     even = 1 / count
-    if patch_mask is not None:
+    if allowed is not None:
         even = torch.where(allowed, even, 0.0)
     return torch.where(flat, even, relative / total)
 
@@ -129,11 +155,7 @@ def softmax_alignment(
     The scores are taken as they are, without a temperature. Args and Returns
     as in `sparse_alignment`.
     """
-    scores = alignment_scores(tokens, patches)
-    if patch_mask is not None:
-        allowed = _allowed(patch_mask, scores)
-        scores = scores.masked_fill(~allowed, -torch.inf)
-    return scores.softmax(-1)
+    return masked_scores(tokens, patches, patch_mask).softmax(-1)
 
 
 def group_patches(weights: Tensor, patches: Tensor) -> Tensor:
@@ -150,6 +172,42 @@ def group_patches(weights: Tensor, patches: Tensor) -> Tensor:
         return weights @ patches.to(weights.dtype)
 
 
+def masked_scores(
+    tokens: Tensor, patches: Tensor, patch_mask: Tensor | None = None
+) -> Tensor:
+    """Inner products, -inf where a token may not look.
+
+    Args and Returns otherwise as in `alignment_scores`.
+    """
+    scores = alignment_scores(tokens, patches)
+    allowed = allowed_patches(patch_mask, scores)
+    if allowed is None:
+        return scores
+    return scores.masked_fill(~allowed, -torch.inf)
+
+
+def allowed_patches(
+    patch_mask: Tensor | None, scores: Tensor
+) -> Tensor | None:
+    """The patch mask, with rows that allow nothing opened to everything.
+
+    Args:
+        patch_mask: (B, L, P) bool, or None.
+        scores: (B, L, P), what it is a mask of.
+
+    Raises:
+        ValueError: The mask has another shape.
+    """
+    if patch_mask is None:
+        return None
+    if patch_mask.shape != scores.shape:
+        raise ValueError(
+            f'patch_mask must be (B, L, P) = {tuple(scores.shape)}, got '
+            f'{tuple(patch_mask.shape)}'
+        )
+    return patch_mask | ~patch_mask.any(-1, keepdim=True)
+
+
 def _wide(values: Tensor) -> Tensor:
     """Float32, or float64 where the input already is."""
     return values if values.dtype == torch.float64 else values.float()
@@ -164,13 +222,3 @@ def _rounding(tokens: Tensor, patches: Tensor, dtype: torch.dtype) -> Tensor:
     longest = _wide(patches.detach()).norm(dim=-1).amax(-1)
     lengths = _wide(tokens.detach()).norm(dim=-1) * longest[:, None]
     return 4 * torch.finfo(dtype).eps * lengths[..., None]
-
-
-def _allowed(patch_mask: Tensor, scores: Tensor) -> Tensor:
-    """The patch mask, with rows that allow nothing opened to everything."""
-    if patch_mask.shape != scores.shape:
-        raise ValueError(
-            f'patch_mask must be (B, L, P) = {tuple(scores.shape)}, got '
-            f'{tuple(patch_mask.shape)}'
-        )
-    return patch_mask | ~patch_mask.any(-1, keepdim=True)
