@@ -6,6 +6,8 @@ pixel, and neither knows the other.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -14,6 +16,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 Resize = Literal['stretch', 'crop']
+Picture = Image.Image | str | Path
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
@@ -66,3 +69,27 @@ def to_tensor(picture: Image.Image) -> Tensor:
     """(3, H, W) uint8 tensor of an RGB picture."""
     values = np.array(picture, dtype=np.uint8)
     return torch.from_numpy(values).permute(2, 0, 1).contiguous()
+
+
+def picture_batch(
+    images: Picture | Sequence[Picture],
+    size: int,
+    resize: Resize = 'stretch',
+) -> Tensor:
+    """(B, 3, size, size) uint8 tensor of pictures or of files.
+
+    Args:
+        images: PIL pictures or paths, one or several.
+        size: Side in pixels.
+        resize: As `resize_picture`.
+    """
+    if isinstance(images, Picture):
+        images = [images]
+    return torch.stack([_one(image, size, resize) for image in images])
+
+
+def _one(image: Picture, size: int, resize: Resize) -> Tensor:
+    if not isinstance(image, Image.Image):
+        with Image.open(image) as opened:
+            image = to_rgb(opened)
+    return to_tensor(resize_picture(to_rgb(image), size, resize))

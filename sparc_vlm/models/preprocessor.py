@@ -24,6 +24,8 @@ class PairPreprocessor(BaseDataPreprocessor):
         mean: Of each channel, of values between 0 and 255.
         std: Of each channel, likewise.
         non_blocking: Copy from pinned memory without waiting.
+        late: Leaves bytes to the model, which normalises them a few at a
+            time.
     """
 
     def __init__(
@@ -31,8 +33,10 @@ class PairPreprocessor(BaseDataPreprocessor):
         mean: Sequence[float] = (127.5, 127.5, 127.5),
         std: Sequence[float] = (127.5, 127.5, 127.5),
         non_blocking: bool = True,
+        late: bool = False,
     ) -> None:
         super().__init__(non_blocking)
+        self.late = late
         scale = 1 / torch.tensor(std).view(3, 1, 1)
         shift = -torch.tensor(mean).view(3, 1, 1) * scale
         self.register_buffer('scale', scale, persistent=False)
@@ -49,7 +53,7 @@ class PairPreprocessor(BaseDataPreprocessor):
             training: Unused; mmengine hands it on.
         """
         data = dict(self.cast_data(data))
-        if data['images'].dtype == torch.uint8:
+        if data['images'].dtype == torch.uint8 and not self.late:
             data['images'] = self.normalise(data['images'])
         return data
 

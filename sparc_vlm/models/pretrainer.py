@@ -8,20 +8,25 @@ encodes an image or a sentence for everything else.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from mmengine import dist
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sparc_vlm.preprocess import Resize, resize_picture, to_rgb, to_tensor
+from sparc_vlm.models.alignment import sparse_alignment
+from sparc_vlm.models.micro_batch import (
+    in_micro_batches,
+    refuse_batch_statistics,
+)
+from sparc_vlm.models.modes import evaluating
+from sparc_vlm.models.pooling import mean_of_real, real_mask
+from sparc_vlm.preprocess import Picture, Resize, picture_batch
 from sparc_vlm.registry import MODELS, TOKENIZERS
 from sparc_vlm.structures import (
     ImageEmbeddings,
@@ -30,7 +35,6 @@ from sparc_vlm.structures import (
     TokenBatch,
 )
 
-Picture = Image.Image | str | Path
 MAX_LOGIT_SCALE = 100.0
 # A hair below: the exponential of the rounded logarithm is above 100.
 MAX_LOG_SCALE = math.log(MAX_LOGIT_SCALE) - 1e-6
@@ -62,7 +66,16 @@ class ImageTextPretrainer(BaseModel):
             `sparc_vlm.preprocess.resize_picture`.
         temperature: Where the learned temperature starts.
         data_preprocessor: Config; normalises images by default.
+        micro_batch: Pairs that the encoders take at a time in training, or
+            None for the whole batch. Their activations are computed again on
+            the way back, so that memory goes by the micro-batch, for about a
+            third more time. The objective sees the whole batch all the same,
+            and gradients are the same.
         init_cfg: mmengine's.
+
+    Raises:
+        ValueError: `micro_batch` is below 1, or an encoder normalises over
+            the batch.
     """
 
     def __init__(
@@ -76,12 +89,19 @@ class ImageTextPretrainer(BaseModel):
         resize: Resize = 'stretch',
         temperature: float = 0.07,
         data_preprocessor: dict[str, Any] | None = None,
+        micro_batch: int | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
+        if micro_batch is not None and micro_batch < 1:
+            raise ValueError(
+                f'micro_batch must be at least 1, or None, got {micro_batch}'
+            )
         # Names are ours, also under the scope of another project's runner.
         with DefaultScope.overwrite_default_scope('sparc_vlm'):
             # mmengine would look for it in its own registry alone.
-            preprocessor = data_preprocessor or dict(type='PairPreprocessor')
+            preprocessor = data_preprocessor or dict(
+                type='PairPreprocessor', late=micro_batch is not None
+            )
             super().__init__(MODELS.build(preprocessor), init_cfg)
             self.vision = MODELS.build(vision)
             self.text = MODELS.build(text)
@@ -91,6 +111,7 @@ class ImageTextPretrainer(BaseModel):
             )
         self.image_size = image_size
         self.resize = resize
+        self.micro_batch = micro_batch
         width = self.vision.embed_dims
         self.vision_head = nn.Sequential(nn.Linear(width, width), nn.GELU())
         self.vision_adapter = nn.Linear(width, embed_dims, bias=False)
@@ -98,6 +119,8 @@ class ImageTextPretrainer(BaseModel):
             self.text.embed_dims, embed_dims, bias=False
         )
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / temperature)))
+        if micro_batch is not None:
+            refuse_batch_statistics(self)
 
     @property
     def logit_scale(self) -> Tensor:
@@ -119,7 +142,8 @@ class ImageTextPretrainer(BaseModel):
         """Runs the model on preprocessed pairs.
 
         Args:
-            images: (B, 3, H, W) normalised images.
+            images: (B, 3, H, W) normalised images, or bytes, which are
+                normalised here.
             tokens: B captions, packed.
             patch_mask: (B, L, P) bool, the patches each token may look at.
             mode: 'tensor' returns `PairEmbeddings`, 'loss' a dict of losses
@@ -176,8 +200,12 @@ class ImageTextPretrainer(BaseModel):
             Embeddings on the model's device, not normalised. Dropout and
             patch dropout are off, whatever mode the model is in.
         """
-        batch = self._picture_batch(images)
-        with _evaluating(self.vision):
+        if not isinstance(images, Tensor):
+            images = picture_batch(images, self.image_size, self.resize)
+        batch = images.to(self.device)
+        if batch.dtype == torch.uint8:
+            batch = self.data_preprocessor.normalise(batch)
+        with evaluating(self.vision):
             features = self.vision.forward_patches(batch)
         values = features.values
         return ImageEmbeddings(
@@ -207,9 +235,27 @@ class ImageTextPretrainer(BaseModel):
             captions = [captions]
         batch = self.tokenizer.batch(list(captions))
         tokens = self.data_preprocessor.cast_data(batch)
-        with _evaluating(self.text):
-            values, text = self._embed_text(tokens, is_local=True)
-        return TextEmbeddings(values, text, _real_mask(tokens))
+        with evaluating(self.text):
+            values, text = self._encode_captions(tokens, is_local=True)
+        return TextEmbeddings(tokens.pad(values), text, real_mask(tokens))
+
+    @torch.no_grad()
+    def align(self, tokens: Tensor, patches: Tensor) -> Tensor:
+        """Which patches each token looks at, as the objective has it.
+
+        An objective that aligns nothing, such as CLIP, is shown with the
+        paper's alignment (equations 2 to 4).
+
+        Args:
+            tokens: (B, L, D) token embeddings, from `encode_text`.
+            patches: (B, P, D) patch embeddings, from `encode_image`.
+
+        Returns:
+            (B, L, P) weights, on the device of `tokens`.
+        """
+        rule = getattr(self.objective, 'align', sparse_alignment)
+        weights = rule(tokens.to(self.device), patches.to(self.device))
+        return weights.to(tokens.device)
 
     def _embed(
         self,
@@ -218,22 +264,26 @@ class ImageTextPretrainer(BaseModel):
         patch_mask: Tensor | None,
         is_local: bool,
     ) -> PairEmbeddings:
-        features = self.vision.forward_patches(images)
-        values = features.values
-        if patch_mask is not None and features.kept is not None:
-            kept = features.kept[:, None].expand(-1, patch_mask.shape[1], -1)
+        size = self.micro_batch if self.training else None
+        patches, image, kept = in_micro_batches(
+            partial(self._encode_pixels, is_local=is_local), images, size
+        )
+        packed, text = in_micro_batches(
+            partial(self._encode_captions, is_local=is_local), tokens, size
+        )
+        if patch_mask is not None and kept is not None:
+            kept = kept[:, None].expand(-1, patch_mask.shape[1], -1)
             patch_mask = patch_mask.gather(2, kept)
-        # An objective that never looks at patches does not pay for them.
-        patches = values if is_local else values[:, :0]
-        token_values, text = self._embed_text(tokens, is_local)
         return PairEmbeddings(
-            patches=self.vision_adapter(patches),
-            image=self._global_image(values),
-            tokens=token_values,
+            patches=patches,
+            image=image,
+            tokens=tokens.pad(packed),
             text=text,
-            token_mask=_real_mask(tokens),
+            token_mask=real_mask(tokens),
             logit_scale=self.logit_scale,
             patch_mask=patch_mask,
+            token_ids=tokens.pad(tokens.ids),
+            words=tokens.padded_words,
         )
 
     @torch.no_grad()
@@ -248,67 +298,23 @@ class ImageTextPretrainer(BaseModel):
     def _global_image(self, values: Tensor) -> Tensor:
         return self.vision_adapter(self.vision_head(values.mean(1)))
 
-    def _embed_text(
-        self, tokens: TokenBatch, is_local: bool
-    ) -> tuple[Tensor, Tensor]:
-        """Token embeddings, padded only here at the end, and global ones."""
-        features = self.text(tokens)
-        text = self.text_adapter(_mean_of_real(features, tokens))
-        packed = self.text_adapter(features) if is_local else features[:, :0]
-        return tokens.pad(packed), text
-
-    def _picture_batch(
-        self, images: Picture | Sequence[Picture] | Tensor
-    ) -> Tensor:
-        if not isinstance(images, Tensor):
-            if isinstance(images, Picture):
-                images = [images]
-            images = torch.stack([self._picture_tensor(i) for i in images])
-        images = images.to(self.device)
+    def _encode_pixels(
+        self, images: Tensor, is_local: bool
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Patch embeddings, global ones, and which patches were kept."""
         if images.dtype == torch.uint8:
             images = self.data_preprocessor.normalise(images)
-        return images
+        features = self.vision.forward_patches(images)
+        values = features.values
+        # An objective that never looks at patches does not pay for them.
+        patches = self.vision_adapter(values if is_local else values[:, :0])
+        return patches, self._global_image(values), features.kept
 
-    def _picture_tensor(self, image: Picture) -> Tensor:
-        if not isinstance(image, Image.Image):
-            with Image.open(image) as opened:
-                image = to_rgb(opened)
-        picture = resize_picture(to_rgb(image), self.image_size, self.resize)
-        return to_tensor(picture)
-
-
-def _real_mask(tokens: TokenBatch) -> Tensor:
-    """(B, L) bool, True on tokens that are neither padding nor marks."""
-    return tokens.mask if tokens.real is None else tokens.pad(tokens.real)
-
-
-def _mean_of_real(features: Tensor, tokens: TokenBatch) -> Tensor:
-    """(B, C) mean of each caption's real tokens, in float32 or better.
-
-    A caption of nothing but begin/end marks takes the mean of those.
-    """
-    lengths = tokens.lengths
-    rows = torch.arange(len(lengths), device=lengths.device)
-    rows = rows.repeat_interleave(lengths, output_size=len(features))
-    features = features.to(torch.promote_types(features.dtype, torch.float32))
-    weights = features.new_ones(len(features))
-    if tokens.real is not None:
-        counts = lengths.new_zeros(len(lengths))
-        counts = counts.index_add(0, rows, tokens.real.long())
-        weights = (tokens.real | (counts == 0)[rows]).to(features)
-    sums = features.new_zeros(len(lengths), features.shape[1])
-    sums = sums.index_add(0, rows, features * weights[:, None])
-    totals = weights.new_zeros(len(lengths)).index_add(0, rows, weights)
-    return sums / totals[:, None]
-
-
-@contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Eval mode; afterwards each submodule is in the mode it was in."""
-    training = [part for part in module.modules() if part.training]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part in training:
-            part.training = True
+    def _encode_captions(
+        self, tokens: TokenBatch, is_local: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Token embeddings, packed, and global ones."""
+        features = self.text(tokens)
+        text = self.text_adapter(mean_of_real(features, tokens))
+        packed = self.text_adapter(features) if is_local else features[:, :0]
+        return packed, text

@@ -1,0 +1,104 @@
+"""Encoders in micro-batches under a loss over the whole batch.
+
+A contrastive loss needs all embeddings of a batch at once, but not all
+activations of the encoders. Here the encoders run on a few pairs at a time,
+keep nothing but what they return, and run again on the way back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+from sparc_vlm.structures import TokenBatch
+
+
+def split_tokens(tokens: TokenBatch, size: int) -> list[TokenBatch]:
+    """Cuts packed captions into runs of `size`, the last one shorter.
+
+    Args:
+        tokens: B captions, packed.
+        size: Captions of a run.
+    """
+    lengths = tokens.lengths.split(size)
+    counts = torch.stack([part.sum() for part in lengths]).tolist()
+    # Whatever else a token batch holds stands token by token.
+    fields = {
+        name: [None] * len(counts) if value is None else value.split(counts)
+        for name, value in tokens._asdict().items()
+        if name != 'lengths'
+    }
+    fields['lengths'] = lengths
+    return [
+        TokenBatch(**{name: parts[i] for name, parts in fields.items()})
+        for i in range(len(counts))
+    ]
+
+
+def in_micro_batches(
+    encode: Callable[[Any], tuple[Tensor | None, ...]],
+    batch: Tensor | TokenBatch,
+    size: int | None,
+) -> tuple[Tensor | None, ...]:
+    """Encodes a batch a few at a time, and again when gradients are due.
+
+    Each micro-batch draws its own random numbers, in turn, and draws the
+    same ones when it is computed again.
+
+    Args:
+        encode: Gives tensors whose first axes can be joined, or None.
+        batch: Images or packed captions.
+        size: Images or captions of a micro-batch; None, or a size that holds
+            the whole batch, encodes it at once, without recomputation.
+
+    Returns:
+        The joined tensors; None where `encode` gave None. Gradients of the
+        parameters are those of `encode` called once.
+    """
+    packed = isinstance(batch, TokenBatch)
+    count = len(batch.lengths if packed else batch)
+    if size is None or size >= count:
+        return encode(batch)
+    parts = split_tokens(batch, size) if packed else batch.split(size)
+    device = (batch.ids if packed else batch).device.type
+    # One cast weight for all parts would collect their gradients in 16 bits,
+    # where small ones are lost in the sum. Cast anew for each part, they
+    # meet in the weight's own precision.
+    cast_anew = torch.autocast(
+        device,
+        enabled=torch.is_autocast_enabled(device),
+        cache_enabled=False,
+    )
+    with cast_anew:
+        outputs = [
+            checkpoint(encode, part, use_reentrant=False) for part in parts
+        ]
+    return tuple(
+        None if column[0] is None else torch.cat(column)
+        for column in zip(*outputs, strict=True)
+    )
+
+
+def refuse_batch_statistics(model: nn.Module) -> None:
+    """Stops at layers for which a micro-batch is not a part of the batch.
+
+    Args:
+        model: A model; it is put into training mode, where its frozen parts
+            stay in eval mode.
+
+    Raises:
+        ValueError: A layer normalises over the batch while training.
+    """
+    for name, module in model.train().named_modules():
+        if isinstance(module, _BatchNorm) and module.training:
+            raise ValueError(
+                f'micro_batch: {name} normalises over the batch '
+                f'({type(module).__name__}), so micro-batches would change '
+                'the model: freeze it, choose an encoder without batch '
+                'normalisation, or leave micro_batch out'
+            )
