@@ -27,23 +27,30 @@ class TokenBatch(NamedTuple):
             included.
         real: (N,) bool, False on begin/end marks, or None where the
             tokenizer has none.
+        words: (N,) int64 number of the word within its caption that each
+            token belongs to, -1 where it belongs to none, or None where
+            nobody has counted words.
     """
 
     ids: Tensor
     lengths: Tensor
     real: Tensor | None = None
+    words: Tensor | None = None
 
     @classmethod
     def from_lists(
         cls,
         captions: list[list[int]],
         real: list[list[bool]] | None = None,
+        words: list[list[int | None]] | None = None,
     ) -> TokenBatch:
         """Packs lists of token ids.
 
         Args:
             captions: Token ids of each caption; none may be empty.
             real: For each caption, which tokens are not begin/end marks.
+            words: For each caption, the number of each token's word, or None
+                where it belongs to no word.
 
         Raises:
             ValueError: A caption has no token, so that it has no text
@@ -59,7 +66,12 @@ class TokenBatch(NamedTuple):
         marks = None
         if real is not None:
             marks = torch.tensor([flag for row in real for flag in row])
-        return cls(torch.tensor(flat), torch.tensor(lengths), marks)
+        owners = None
+        if words is not None:
+            owners = torch.tensor(
+                [-1 if word is None else word for row in words for word in row]
+            )
+        return cls(torch.tensor(flat), torch.tensor(lengths), marks, owners)
 
     @property
     def mask(self) -> Tensor:
@@ -68,14 +80,21 @@ class TokenBatch(NamedTuple):
         places = torch.arange(longest, device=self.lengths.device)
         return places < self.lengths[:, None]
 
-    def pad(self, packed: Tensor) -> Tensor:
-        """Lays (N, ...) values of the tokens out as (B, L, ...), zero padded.
+    @property
+    def padded_words(self) -> Tensor | None:
+        """(B, L) words of the padded layout, -1 in the padding, or None."""
+        return None if self.words is None else self.pad(self.words, -1)
+
+    def pad(self, packed: Tensor, filling: int = 0) -> Tensor:
+        """Lays (N, ...) values of the tokens out as (B, L, ...).
 
         Args:
             packed: One row a token, in the order of `ids`.
+            filling: What stands in the padding.
         """
         mask = self.mask
-        padded = packed.new_zeros(*mask.shape, *packed.shape[1:])
+        shape = *mask.shape, *packed.shape[1:]
+        padded = packed.new_full(shape, filling)
         rows = mask.flatten().nonzero().squeeze(1)
         return padded.flatten(0, 1).index_copy(0, rows, packed).view_as(padded)
 
@@ -97,6 +116,11 @@ class PairEmbeddings:
         logit_scale: scalar, 1 / temperature.
         patch_mask: (B, L, P) bool, the patches that a token may look at, or
             None for all of them.
+        token_ids: (B, L) int64 ids of the tokens, 0 in the padding, or None
+            where they are not known.
+        words: (B, L) int64 number of the word within its caption that each
+            token belongs to, -1 where it belongs to none (padding, marks),
+            or None where words are not known.
     """
 
     patches: Tensor
@@ -106,6 +130,8 @@ class PairEmbeddings:
     token_mask: Tensor
     logit_scale: Tensor
     patch_mask: Tensor | None = None
+    token_ids: Tensor | None = None
+    words: Tensor | None = None
 
 
 @dataclass(frozen=True)

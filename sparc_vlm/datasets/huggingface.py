@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from sparc_vlm.datasets.tokens import (
     MAX_LENGTH,
     TokenIds,
+    Tokenizer,
     assign_words,
-    batch_tokens,
     save_files,
-    split_words,
 )
 from sparc_vlm.files import TEMPORARY
 from sparc_vlm.registry import TOKENIZERS
-from sparc_vlm.structures import TokenBatch
 
 
 @TOKENIZERS.register_module()
-class HuggingFaceTokenizer:
+class HuggingFaceTokenizer(Tokenizer):
     """Any fast tokenizer of `transformers`.
 
     Code that comes with a tokenizer is never run. Begin and end marks are
@@ -79,21 +76,6 @@ class HuggingFaceTokenizer:
             ],
             bool(encoded.encodings[0].overflowing),
         )
-
-    def word_spans(self, text: str) -> list[str]:
-        """The words that `TokenIds.words` points to."""
-        return split_words(text)
-
-    def batch(self, texts: Sequence[str]) -> TokenBatch:
-        """Several captions as the text encoder takes them.
-
-        Args:
-            texts: None of them empty.
-
-        Raises:
-            ValueError: A text has no token but its marks.
-        """
-        return batch_tokens([self.encode(text) for text in texts])
 
     def save(self, directory: str | Path) -> None:
         """Writes the tokenizer's own files and the settings.

@@ -10,11 +10,13 @@ import itertools
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tokenizers import (
-    Tokenizer,
+    Tokenizer as Backend,
+)
+from tokenizers import (
     models,
     normalizers,
     pre_tokenizers,
@@ -26,13 +28,11 @@ from sparc_vlm.datasets.tokens import (
     MAX_LENGTH,
     SETTINGS,
     TokenIds,
+    Tokenizer,
     assign_words,
-    batch_tokens,
     save_files,
-    split_words,
 )
 from sparc_vlm.registry import TOKENIZERS
-from sparc_vlm.structures import TokenBatch
 
 UNKNOWN = '<unk>'
 # Characters beyond this share of all text are left to the unknown token: web
@@ -43,7 +43,7 @@ FREQUENT = 3
 
 
 @TOKENIZERS.register_module()
-class CaptionTokenizer:
+class CaptionTokenizer(Tokenizer):
     """Sub-words of lower-cased captions.
 
     Args:
@@ -74,12 +74,12 @@ class CaptionTokenizer:
         if max_length is None and settings.is_file():
             max_length = json.loads(settings.read_text())['max_length']
         try:
-            tokenizer = Tokenizer.from_file(str(file))
+            tokenizer = Backend.from_file(str(file))
         except Exception as error:  # tokenizers raises nothing narrower
             raise ValueError(f'{file} is no tokenizer: {error}') from error
         self._set(tokenizer, max_length or MAX_LENGTH)
 
-    def _set(self, tokenizer: Tokenizer, max_length: int) -> None:
+    def _set(self, tokenizer: Backend, max_length: int) -> None:
         self._tokenizer = tokenizer
         self.max_length = max_length
         self.vocab_size = tokenizer.get_vocab_size()
@@ -104,7 +104,7 @@ class CaptionTokenizer:
         Raises:
             ValueError: No caption has a character in it.
         """
-        tokenizer = Tokenizer(models.Unigram())
+        tokenizer = Backend(models.Unigram())
         tokenizer.normalizer = normalizers.Sequence(
             [normalizers.Nmt(), normalizers.NFKC(), normalizers.Lowercase()]
         )
@@ -150,21 +150,6 @@ class CaptionTokenizer:
             assign_words(text, encoding.offsets[: self.max_length]),
             len(encoding) > self.max_length,
         )
-
-    def word_spans(self, text: str) -> list[str]:
-        """The words that `TokenIds.words` points to."""
-        return split_words(text)
-
-    def batch(self, texts: Sequence[str]) -> TokenBatch:
-        """Several captions as the text encoder takes them.
-
-        Args:
-            texts: None of them empty.
-
-        Raises:
-            ValueError: A text has no token.
-        """
-        return batch_tokens([self.encode(text) for text in texts])
 
     def save(self, directory: str | Path) -> None:
         """Writes the vocabulary and the settings.
@@ -221,9 +206,7 @@ def _batches(texts: list[str], size: int = 1000) -> Iterator[list[str]]:
         yield batch
 
 
-def _add_words(
-    tokenizer: Tokenizer, texts: list[str], vocab_size: int
-) -> None:
+def _add_words(tokenizer: Backend, texts: list[str], vocab_size: int) -> None:
     """Gives frequent words a token of their own, in place.
 
     The trainer looks for sub-words in the list of different words: one that

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from sparc_vlm.files import write_changed
 from sparc_vlm.structures import TokenBatch
@@ -35,23 +36,51 @@ class TokenIds(NamedTuple):
     truncated: bool
 
 
-class Tokenizer(Protocol):
-    """What training, tasks and figures need of a tokenizer."""
+class Tokenizer(ABC):
+    """What training, tasks and figures need of a tokenizer.
+
+    Attributes:
+        vocab_size: Number of token ids.
+        max_length: Tokens kept of a caption.
+    """
 
     vocab_size: int
     max_length: int
 
+    @abstractmethod
     def encode(self, text: str) -> TokenIds:
-        """Tokens of one caption; none where the text says nothing."""
+        """Tokens of one caption; none is real where the text says nothing.
+
+        Args:
+            text: Any text.
+        """
+
+    @abstractmethod
+    def save(self, directory: str | Path) -> None:
+        """Writes all that `load_tokenizer` needs.
+
+        Args:
+            directory: Made if it is not there.
+        """
 
     def word_spans(self, text: str) -> list[str]:
-        """The words of a caption."""
+        """The words that `TokenIds.words` points to.
+
+        Args:
+            text: The caption.
+        """
+        return split_words(text)
 
     def batch(self, texts: Sequence[str]) -> TokenBatch:
-        """Several captions as the text encoder takes them."""
+        """Several captions as the text encoder takes them.
 
-    def save(self, directory: str | Path) -> None:
-        """Writes all that `load_tokenizer` needs."""
+        Args:
+            texts: None of them empty.
+
+        Raises:
+            ValueError: A text has no token but its marks.
+        """
+        return batch_tokens([self.encode(text) for text in texts])
 
 
 def find_words(text: str) -> list[tuple[int, int]]:
@@ -89,7 +118,7 @@ def assign_words(
 
 
 def batch_tokens(encoded: Sequence[TokenIds]) -> TokenBatch:
-    """Packs tokenised captions.
+    """Packs tokenised captions, with the words of their tokens.
 
     Args:
         encoded: Each with at least one token.
@@ -105,7 +134,11 @@ def batch_tokens(encoded: Sequence[TokenIds]) -> TokenBatch:
             )
     real = [tokens.real for tokens in encoded]
     marks = real if not all(all(flags) for flags in real) else None
-    return TokenBatch.from_lists([tokens.ids for tokens in encoded], marks)
+    return TokenBatch.from_lists(
+        [tokens.ids for tokens in encoded],
+        marks,
+        [tokens.words for tokens in encoded],
+    )
 
 
 def save_files(

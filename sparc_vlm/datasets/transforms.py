@@ -12,9 +12,8 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from sparc_vlm.datasets.report import Report, add_report, new_report, note
-from sparc_vlm.datasets.tokens import TokenIds, Tokenizer
+from sparc_vlm.datasets.tokens import TokenIds, Tokenizer, batch_tokens
 from sparc_vlm.preprocess import Resize, resize_picture, to_tensor
-from sparc_vlm.structures import TokenBatch
 
 
 class Sample(NamedTuple):
@@ -161,13 +160,9 @@ def collate(samples: Sequence[Sample]) -> dict:
     report = new_report()
     for sample in samples:
         add_report(report, sample.report)
-    real = [sample.tokens.real for sample in samples]
-    marks = real if not all(all(flags) for flags in real) else None
     return {
         # Inside a worker this writes straight into shared memory.
         'images': default_collate([sample.image for sample in samples]),
-        'tokens': TokenBatch.from_lists(
-            [sample.tokens.ids for sample in samples], marks
-        ),
+        'tokens': batch_tokens([sample.tokens for sample in samples]),
         'report': report,
     }

@@ -139,6 +139,8 @@ def test_a_batch_holds_no_padding():
     assert batch['tokens'].lengths.tolist() == ids
     assert len(batch['tokens'].ids) == sum(ids)
     assert batch['tokens'].real is None
+    words = samples[0].tokens.words + samples[1].tokens.words
+    assert batch['tokens'].words.tolist() == words
     assert batch['report'] == {**new_report(), 'pairs': 2}
 
 
@@ -147,6 +149,10 @@ def test_marks_are_kept_apart():
     sample = pairs[0, 0]
     count = len(sample.tokens.ids)
     real = [False] + [True] * (count - 2) + [False]
-    marked = sample._replace(tokens=sample.tokens._replace(real=real))
+    words = [None, *sample.tokens.words[1:-1], None]
+    marked = sample._replace(
+        tokens=sample.tokens._replace(real=real, words=words)
+    )
     batch = collate([sample, marked])
     assert batch['tokens'].real.tolist() == [True] * count + real
+    assert batch['tokens'].words[count] == batch['tokens'].words[-1] == -1

@@ -155,6 +155,9 @@ def test_batches_are_packed():
     assert batch.lengths.tolist() == [len(ids) for ids in expected]
     assert batch.ids.tolist() == sum(expected, [])
     assert batch.ids.dtype == torch.int64 and batch.real is None
+    words = sum((TRAINED.encode(text).words for text in texts), [])
+    assert batch.words.tolist() == words
+    assert {0, 1, 2} <= set(batch.words.tolist())
 
 
 def test_saved_and_loaded(tmp_path):

@@ -50,12 +50,13 @@ def test_floats_are_taken_as_they_are(dtype):
 
 
 def test_the_rest_of_the_batch_travels_along():
-    tokens = TokenBatch.from_lists([[1, 2], [3]])
+    tokens = TokenBatch.from_lists([[1, 2], [3]], words=[[0, None], [0]])
     batch = dict(images=every_byte(), tokens=tokens)
     output = PairPreprocessor()(batch, training=True)
     assert isinstance(output['tokens'], TokenBatch)
     assert torch.equal(output['tokens'].ids, tokens.ids)
     assert output['tokens'].real is None
+    assert output['tokens'].words.tolist() == [0, -1, 0]
     assert batch['images'].dtype == torch.uint8, 'the batch is not changed'
 
 
