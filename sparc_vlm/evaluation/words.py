@@ -28,6 +28,21 @@ _WORDS = (
 FUNCTION_WORDS = frozenset(_WORDS.split())
 
 
+def own_alignment(alignment: Alignment | None, model: Any) -> Alignment:
+    """The alignment asked for, or else the model's own.
+
+    Raises:
+        ValueError: Neither is there.
+    """
+    chosen = alignment or getattr(model, 'align', None)
+    if chosen is None:
+        raise ValueError(
+            f'{type(model).__name__} has no `align` that gives the weights of '
+            'the patches for each token: hand one in as alignment=...'
+        )
+    return chosen
+
+
 def is_function_word(word: str) -> bool:
     """Whether a word names nothing: 'the', 'of', a punctuation mark."""
     word = plain(word)

@@ -13,7 +13,6 @@ from sparc_vlm.evaluation import Pointing, Retrieval, Segmentation, TaskResult
 from sparc_vlm.evaluation.overlap import given_classes
 from sparc_vlm.evaluation.task import Progress, Task
 from sparc_vlm.evaluation.tasks.pointing import named_objects
-from sparc_vlm.models.alignment import sparse_alignment
 from sparc_vlm.visualization.curves import Scalars, draw_curves
 from sparc_vlm.visualization.maps import compare_word_maps, word_maps
 from sparc_vlm.visualization.report import Page
@@ -52,7 +51,7 @@ def standard_tasks(
     return [
         Retrieval(source, batch_size=batch_size),
         Segmentation(source, batch_size=batch_size, prompt=prompt),
-        Pointing(source, sparse_alignment, batch_size=batch_size),
+        Pointing(source, batch_size=batch_size),
     ]
 
 

@@ -25,8 +25,8 @@ from sparc_vlm.evaluation.words import (
     Alignment,
     encode_words,
     is_function_word,
+    own_alignment,
 )
-from sparc_vlm.models.alignment import sparse_alignment
 
 Patches = Literal['patches', 'dense']
 FunctionWords = Literal['draw', 'dim', 'omit']
@@ -88,7 +88,7 @@ def word_maps(
     image: Image.Image,
     caption: str,
     patches: Patches = 'patches',
-    alignment: Alignment = sparse_alignment,
+    alignment: Alignment | None = None,
 ) -> WordMaps:
     """Where a model looks for each word of a caption.
 
@@ -98,8 +98,13 @@ def word_maps(
         caption: What the words come from; not empty.
         patches: 'patches' as the local loss sees them, or 'dense', in the
             space of the global text embedding.
-        alignment: Weights of the patches for each token.
+        alignment: Weights of the patches for each token; None takes the
+            model's own `align`.
+
+    Raises:
+        ValueError: Neither is there.
     """
+    alignment = own_alignment(alignment, model)
     embeddings = model.encode_image([whole_picture(model, image)])
     seen = on_cpu(getattr(embeddings, patches))[0]
     words = encode_words(model, [caption], 1)[0]

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from sparc_vlm.models.alignment import sparse_alignment
 from sparc_vlm.structures import ImageEmbeddings, TextEmbeddings
 
 CELL = 8
@@ -101,6 +102,7 @@ class ColourModel:
     """
 
     image_size = None
+    align = staticmethod(sparse_alignment)
 
     def __init__(self, grid=(4, 4), dense_shift=0):
         self.grid = grid

@@ -189,3 +189,29 @@ def test_nothing_to_ask_is_an_error():
         Pointing(source, softmax_alignment).run(ColourModel((1, 1)))
     with pytest.raises(ValueError, match='list has no segments'):
         Pointing([1], softmax_alignment)
+
+
+def test_alignment_is_the_models_own_unless_another_is_handed_in():
+    source = some_boards(8)
+    asked = []
+
+    class Elsewhere(ColourModel):
+        def align(self, tokens, patches):
+            asked.append(tokens.shape)
+            return softmax_alignment(-tokens, patches)
+
+    assert Pointing(source).run(ColourModel()).metrics['pointing'] == 100
+    assert Pointing(source).run(Elsewhere()).metrics['pointing'] == 0
+    assert asked
+    asked.clear()
+    handed = Pointing(source, softmax_alignment).run(Elsewhere())
+    assert handed.metrics['pointing'] == 100
+    assert not asked
+
+
+def test_a_model_without_alignment_is_told():
+    class Bare(ColourModel):
+        align = None
+
+    with pytest.raises(ValueError, match='hand one in as alignment='):
+        Pointing(some_boards(2)).run(Bare())

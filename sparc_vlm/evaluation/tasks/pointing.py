@@ -21,6 +21,7 @@ from sparc_vlm.evaluation.words import (
     CaptionWords,
     encode_words,
     is_function_word,
+    own_alignment,
     plain,
 )
 from sparc_vlm.registry import TASKS
@@ -106,9 +107,8 @@ class Pointing(Task):
 
     Args:
         dataset: A source of pictures with segments, or the config of one.
-        alignment: Weights of the patches for each token, such as
-            `sparc_vlm.models.alignment.sparse_alignment`; handed in, since
-            tasks know no model.
+        alignment: Weights of the patches for each token; None takes the
+            model's own `align`.
         name: The first part of the task's keys in a log.
         batch_size: Pictures, or captions, encoded at a time.
         max_images: Measures on at most so many pictures.
@@ -121,7 +121,7 @@ class Pointing(Task):
     def __init__(
         self,
         dataset: Any,
-        alignment: Alignment,
+        alignment: Alignment | None = None,
         name: str = 'pointing',
         batch_size: int = 64,
         max_images: int | None = None,
@@ -136,9 +136,10 @@ class Pointing(Task):
         """Measures a model; see `Task.run`.
 
         Raises:
-            ValueError: No picture can be read, or no caption names an
-                object.
+            ValueError: No picture can be read, no caption names an object,
+                or neither the task nor the model has an alignment.
         """
+        alignment = own_alignment(self.alignment, model)
         samples = []
         broken: dict[int, str] = {}
         silent = 0
@@ -158,7 +159,7 @@ class Pointing(Task):
             for place, index in enumerate(indices):
                 own = {kind: rows[place] for kind, rows in kinds.items()}
                 sample = self._score(
-                    index, own, embeddings.grid, captions[place]
+                    index, own, embeddings.grid, captions[place], alignment
                 )
                 if sample['words']:
                     samples.append(sample)
@@ -206,6 +207,7 @@ class Pointing(Task):
         kinds: dict[str, Tensor],
         grid: tuple[int, int],
         captions: list[CaptionWords],
+        alignment: Alignment,
     ) -> dict[str, Any]:
         """One picture's sample."""
         labels, names = self.source.segments(index)
@@ -222,7 +224,7 @@ class Pointing(Task):
             targets = {word: t for word, t in targets.items() if t.any()}
             scores['chance'] += [float(t.mean()) for t in targets.values()]
             for kind, patches in kinds.items():
-                weights = caption.align(patches, self.alignment)
+                weights = caption.align(patches, alignment)
                 hits = scores.setdefault(kind, [])
                 hits += [hit(weights[w], t) for w, t in targets.items()]
         count = len(scores['chance'])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,9 @@ from sparc_vlm.models.contrastive import (
     batch_info_nce,
     caption_info_nce,
 )
+from sparc_vlm.models.cross_image import cross_image_info_nce
+from sparc_vlm.models.diagnostics import effective_patches, rolled_loss
+from sparc_vlm.models.query import QueryProjection
 from sparc_vlm.registry import MODELS
 from sparc_vlm.structures import PairEmbeddings
 
@@ -41,6 +45,11 @@ class SPARC(nn.Module):
             'softmax' are the ablations of table 8.
         token_average: 'sample' (equation 6) or 'token' (the appendix's
             pseudo-code); they differ where captions differ in length.
+        cross_image: K, images of the batch that each token must prefer its
+            own over (beyond the paper, see `cross_image`); 0 turns it off.
+        cross_image_weight: Weight of that loss.
+        query: Arguments of a `QueryProjection` for the alignment (beyond the
+            paper); None aligns the embeddings themselves.
 
     Raises:
         ValueError: A name that is not one of those above, or a threshold for
@@ -56,6 +65,9 @@ class SPARC(nn.Module):
         threshold: float | None = None,
         alignment: Alignment = 'sparse',
         token_average: TokenAverage = 'sample',
+        cross_image: int = 0,
+        cross_image_weight: float = 1.0,
+        query: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         alignments: dict[str, AlignmentFunction] = dict(
@@ -77,40 +89,81 @@ class SPARC(nn.Module):
                 f"token_average must be 'sample' or 'token', got "
                 f'{token_average!r}'
             )
-        self.align = alignments[alignment]
+        if cross_image < 0:
+            raise ValueError(
+                f'cross_image counts other images: at least 0, got '
+                f'{cross_image}'
+            )
+        self.weigh = alignments[alignment]
+        self.query = None if query is None else QueryProjection(**query)
+        self.cross_image = cross_image
+        self.cross_image_weight = cross_image_weight
         self.global_weight = global_weight
         self.local_weight = local_weight
         self.token_average = token_average
 
+    def align(
+        self,
+        tokens: Tensor,
+        patches: Tensor,
+        patch_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Weights of the patches for each token, as training uses them.
+
+        Args:
+            tokens: (B, L, D) token embeddings.
+            patches: (B, P, D) patch embeddings.
+            patch_mask: (B, L, P) bool, the patches a token may look at.
+
+        Returns:
+            (B, L, P) weights that add up to 1 over the patches.
+        """
+        if self.query is not None:
+            tokens, patches = self.query(tokens, patches)
+        return self.weigh(tokens, patches, patch_mask=patch_mask)
+
     def forward(self, pairs: PairEmbeddings) -> dict[str, Tensor]:
-        """Returns both losses, weighted, and what the threshold kept.
+        """Returns the losses, weighted, and what tells how they are won.
 
         Args:
             pairs: Embeddings of the batch.
 
         Returns:
-            `loss_global`, `loss_local`, and, for the log only,
-            `patches_kept`: the share of patches with a weight above 0,
-            averaged over the real tokens.
+            `loss_global`, `loss_local`, with `cross_image` also
+            `loss_cross_image`, and, for the log only: `patches_kept`, the
+            share of patches with a weight above 0; `effective_patches`, how
+            many a token spreads over; `rolled_local`, the local loss beside
+            another pair's image, weighted as `loss_local` is.
         """
         # Nothing that stands in the padding, not even NaN, may be seen.
         seen = pairs.token_mask[..., None]
-        tokens = torch.where(seen, pairs.tokens, 0.0)
-        weights = self.align(
-            tokens, pairs.patches, patch_mask=pairs.patch_mask
-        )
+        pairs = replace(pairs, tokens=torch.where(seen, pairs.tokens, 0.0))
+        weights = self.align(pairs.tokens, pairs.patches, pairs.patch_mask)
+        grouped = group_patches(weights, pairs.patches)
         local = caption_info_nce(
-            group_patches(weights, pairs.patches),
-            tokens,
+            grouped,
+            pairs.tokens,
             pairs.token_mask,
             pairs.logit_scale,
             self.token_average,
         )
         whole = batch_info_nce(pairs.image, pairs.text, pairs.logit_scale)
-        return dict(
+        losses = dict(
             loss_global=self.global_weight * whole,
             loss_local=self.local_weight * local,
-            patches_kept=_share_kept(weights.detach(), pairs.token_mask),
+        )
+        if self.cross_image:
+            losses['loss_cross_image'] = (
+                self.cross_image_weight
+                * cross_image_info_nce(
+                    pairs, grouped, self.align, self.cross_image
+                )
+            )
+        mask = pairs.token_mask
+        return losses | dict(
+            patches_kept=_share_kept(weights.detach(), mask),
+            effective_patches=effective_patches(weights, mask),
+            rolled_local=self.local_weight * rolled_loss(pairs, self.align),
         )
 
 
