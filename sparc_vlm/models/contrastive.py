@@ -55,6 +55,7 @@ def caption_info_nce(
     token_mask: Tensor,
     logit_scale: Tensor,
     average: TokenAverage = 'sample',
+    ignored: Tensor | None = None,
 ) -> Tensor:
     """Local loss L_f (eq. 6): c_l against the t_k of its own caption.
 
@@ -70,6 +71,7 @@ def caption_info_nce(
         average: 'sample' is the text's equation 6 (mean over a caption's
             tokens, then over the batch); 'token' is the appendix's
             pseudo-code (mean over all real tokens of the batch).
+        ignored: (B, L, L) bool, negatives to leave out, see `token_losses`.
 
     Returns:
         Scalar loss, the mean of both directions.
@@ -77,7 +79,7 @@ def caption_info_nce(
     Raises:
         ValueError: An average that is neither of the two.
     """
-    losses = token_losses(grouped, tokens, token_mask, logit_scale)
+    losses = token_losses(grouped, tokens, token_mask, logit_scale, ignored)
     lengths = token_mask.sum(1)
     if average == 'sample':
         own = (losses.sum(1) / lengths.clamp(min=1)).sum()
@@ -93,7 +95,11 @@ def caption_info_nce(
 
 
 def token_losses(
-    grouped: Tensor, tokens: Tensor, token_mask: Tensor, logit_scale: Tensor
+    grouped: Tensor,
+    tokens: Tensor,
+    token_mask: Tensor,
+    logit_scale: Tensor,
+    ignored: Tensor | None = None,
 ) -> Tensor:
     """The loss of every token, mean of its two directions.
 
@@ -102,9 +108,13 @@ def token_losses(
         tokens: (B, L, D) token embeddings t_l; padding must be finite.
         token_mask: (B, L) bool, True on real tokens.
         logit_scale: scalar, 1 / temperature.
+        ignored: (B, L, L) bool, True at [b, l, k] where token k is no
+            negative of token l, in either direction (beyond the paper, see
+            `words.same_meaning`). The matched pair itself always stays.
 
     Returns:
-        (B, L), 0 where `token_mask` is False.
+        (B, L), 0 where `token_mask` is False, and where nothing but the
+        matched pair is left.
     """
     with torch.autocast(tokens.device.type, enabled=False):
         grouped, tokens = unit(grouped), unit(tokens)
@@ -113,9 +123,18 @@ def token_losses(
         matched = logits.diagonal(dim1=1, dim2=2)
         # A caption without real tokens keeps its zeros: a row of -inf alone
         # has no gradient, and its losses are dropped below.
-        negatives = token_mask | ~token_mask.any(1, keepdim=True)
-        to_token = logits.masked_fill(~negatives[:, None, :], -torch.inf)
-        to_group = logits.masked_fill(~negatives[:, :, None], -torch.inf)
+        out = ~(token_mask | ~token_mask.any(1, keepdim=True))
+        # What is out for the anchor l (rows), and for the anchor k (columns).
+        out_of_row, out_of_column = out[:, None, :], out[:, :, None]
+        if ignored is not None:
+            ignored = ignored & token_mask[:, :, None]
+            ignored = ignored & ~torch.eye(
+                ignored.shape[1], dtype=torch.bool, device=ignored.device
+            )
+            out_of_row = out_of_row | ignored
+            out_of_column = out_of_column | ignored.transpose(1, 2)
+        to_token = logits.masked_fill(out_of_row, -torch.inf)
+        to_group = logits.masked_fill(out_of_column, -torch.inf)
         normaliser = (to_token.logsumexp(2) + to_group.logsumexp(1)) / 2
         return torch.where(token_mask, normaliser - matched, 0.0)
 
