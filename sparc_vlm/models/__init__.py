@@ -6,17 +6,30 @@ from sparc_vlm.models.encoders import (
     SparcViT,
     TextTransformer,
 )
-from sparc_vlm.models.objectives import CLIP, SPARC
+from sparc_vlm.models.objectives import (
+    CLIP,
+    FILIP,
+    MGCA,
+    PACL,
+    SPARC,
+    GLoRIA,
+    SigLIP,
+)
 from sparc_vlm.models.preprocessor import PairPreprocessor
 from sparc_vlm.models.pretrainer import ImageTextPretrainer
 
 __all__ = [
     'CLIP',
+    'FILIP',
+    'MGCA',
+    'PACL',
     'SPARC',
+    'GLoRIA',
     'HuggingFaceText',
     'ImageTextPretrainer',
     'MMPretrainVision',
     'PairPreprocessor',
+    'SigLIP',
     'SparcViT',
     'TextTransformer',
 ]
