@@ -14,16 +14,22 @@ from mmengine import dist
 from torch import Tensor
 from torch.nn import functional as F
 
+from sparc_vlm.models.cosine import CosineScores, unit
 from sparc_vlm.models.gather import gather_rows, global_sum, process_sizes
+from sparc_vlm.models.pairwise import Joined, pairwise_info_nce
 
 TokenAverage = Literal['sample', 'token']
+# Pairs of one process whose scores are all held at once: 16 MiB of them.
+PLAIN_UP_TO = 2048**2
 
 
 def batch_info_nce(image: Tensor, text: Tensor, logit_scale: Tensor) -> Tensor:
     """Global loss L_g (eq. 1), the mean of both directions.
 
     Several processes: every process computes its own rows against the
-    embeddings of all, gathered with gradients.
+    embeddings of all, gathered with gradients. From `PLAIN_UP_TO` pairs on,
+    scores are computed in blocks, and again on the way back, so that memory
+    does not grow with the square of the batch.
 
     Args:
         image: (B, D) global image embeddings; normalised here.
@@ -36,8 +42,16 @@ def batch_info_nce(image: Tensor, text: Tensor, logit_scale: Tensor) -> Tensor:
     with torch.autocast(image.device.type, enabled=False):
         image, text = unit(image), unit(text)
         sizes = process_sizes(len(image), image.device)
-        images = gather_rows(image, sizes)
         texts = gather_rows(text, sizes)
+        if max(sizes) * sum(sizes) > PLAIN_UP_TO:
+            return pairwise_info_nce(
+                CosineScores(),
+                (image,),
+                (texts.rows,),
+                (logit_scale,),
+                Joined.here(sizes),
+            )
+        images = gather_rows(image, sizes)
         own = texts.start + torch.arange(len(image), device=image.device)
         scale = logit_scale.to(image.dtype)
         to_text = F.cross_entropy(
@@ -137,9 +151,3 @@ def token_losses(
         to_group = logits.masked_fill(out_of_column, -torch.inf)
         normaliser = (to_token.logsumexp(2) + to_group.logsumexp(1)) / 2
         return torch.where(token_mask, normaliser - matched, 0.0)
-
-
-def unit(values: Tensor) -> Tensor:
-    """L2-normalises the last axis, in float32 or wider."""
-    wide = values if values.dtype == torch.float64 else values.float()
-    return F.normalize(wide, dim=-1)

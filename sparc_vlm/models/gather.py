@@ -13,6 +13,7 @@ import torch
 from mmengine import dist
 from torch import Tensor
 from torch import distributed as torch_dist
+from torch.nn import functional as F
 
 
 class Gathered(NamedTuple):
@@ -89,3 +90,29 @@ def global_sum(count: Tensor) -> Tensor:
     if dist.get_world_size() > 1:
         torch_dist.all_reduce(total)
     return total
+
+
+def gather_captions(
+    tokens: Tensor, token_mask: Tensor, sizes: list[int]
+) -> tuple[Tensor, Tensor]:
+    """Joins the tokens of all processes, padded to the longest caption.
+
+    Args:
+        tokens: (B_own, L_own, D) tokens of this process.
+        token_mask: (B_own, L_own) bool, True on tokens that count.
+        sizes: Captions of each process, from `process_sizes`.
+
+    Returns:
+        (N, L, D) tokens, with gradients back to each process, and their
+        (N, L) bool mask.
+    """
+    if len(sizes) == 1:
+        return tokens, token_mask
+    longest = torch.tensor(tokens.shape[1], device=tokens.device)
+    torch_dist.all_reduce(longest, torch_dist.ReduceOp.MAX)
+    missing = int(longest) - tokens.shape[1]
+    tokens = F.pad(tokens, (0, 0, 0, missing))
+    token_mask = F.pad(token_mask, (0, missing))
+    # Not every backend sends booleans.
+    marks = gather_rows(token_mask.to(torch.uint8), sizes).rows
+    return gather_rows(tokens, sizes).rows, marks.bool()

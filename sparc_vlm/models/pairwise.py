@@ -13,6 +13,7 @@ from math import isqrt
 from typing import NamedTuple
 
 import torch
+from mmengine import dist
 from torch import Tensor
 
 from sparc_vlm.models.pairwise_blocks import (
@@ -39,6 +40,11 @@ class Joined(NamedTuple):
 
     sizes: list[int]
     start: int
+
+    @classmethod
+    def here(cls, sizes: list[int]) -> Joined:
+        """The place of this process among those of the given sizes."""
+        return cls(sizes, sum(sizes[: dist.get_rank()]))
 
 
 def pairwise_info_nce(
