@@ -18,15 +18,6 @@ from sparc_vlm.evaluation.encoding import on_cpu
 Alignment = Callable[[Tensor, Tensor], Tensor]
 """(B, L, D) tokens and (B, P, D) patches to (B, L, P) weights."""
 
-_WORDS = (
-    'a an the this that these those some any each and or but nor of in on at '
-    'by to from with without into onto over under above below near beside '
-    'behind between next before after for as is are was were be been being '
-    'has have had do does there it its their his her he she they them while '
-    'which who where very you can'
-)
-FUNCTION_WORDS = frozenset(_WORDS.split())
-
 
 def own_alignment(alignment: Alignment | None, model: Any) -> Alignment:
     """The alignment asked for, or else the model's own.
@@ -41,17 +32,6 @@ def own_alignment(alignment: Alignment | None, model: Any) -> Alignment:
             'the patches for each token: hand one in as alignment=...'
         )
     return chosen
-
-
-def is_function_word(word: str) -> bool:
-    """Whether a word names nothing: 'the', 'of', a punctuation mark."""
-    word = plain(word)
-    return not word or word in FUNCTION_WORDS
-
-
-def plain(word: str) -> str:
-    """A word in lower case, without the punctuation around it."""
-    return word.strip().strip('.,;:!?"\'()[]').lower()
 
 
 def merge_pieces(weights: Tensor, owners: Sequence[int | None]) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 from sparc_vlm.evaluation import Pointing, Retrieval, Segmentation, TaskResult
 from sparc_vlm.evaluation.overlap import given_classes
 from sparc_vlm.evaluation.task import Progress, Task
-from sparc_vlm.evaluation.tasks.pointing import named_objects
+from sparc_vlm.naming import named_objects
 from sparc_vlm.visualization.curves import Scalars, draw_curves
 from sparc_vlm.visualization.maps import compare_word_maps, word_maps
 from sparc_vlm.visualization.report import Page

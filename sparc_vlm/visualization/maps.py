@@ -24,9 +24,9 @@ from sparc_vlm.evaluation.encoding import on_cpu, whole_picture
 from sparc_vlm.evaluation.words import (
     Alignment,
     encode_words,
-    is_function_word,
     own_alignment,
 )
+from sparc_vlm.naming import is_function_word
 
 Patches = Literal['patches', 'dense']
 FunctionWords = Literal['draw', 'dim', 'omit']

@@ -6,13 +6,10 @@ from sparc_vlm.evaluation import Pointing
 from sparc_vlm.evaluation.tasks.pointing import (
     at_centres,
     hit,
-    named_objects,
 )
 from sparc_vlm.evaluation.words import (
     encode_words,
-    is_function_word,
     merge_pieces,
-    plain,
 )
 from tests.test_evaluation.colour_world import (
     Board,
@@ -24,17 +21,6 @@ from tests.test_evaluation.colour_world import (
 
 def softmax_alignment(tokens, patches):
     return (tokens @ patches.transpose(1, 2)).softmax(-1)
-
-
-def test_plain_words():
-    assert plain(' "Circle," ') == 'circle'
-    assert plain('T-shirt.') == 't-shirt'
-
-
-def test_function_words_and_marks():
-    assert is_function_word('The')
-    assert is_function_word(',')
-    assert not is_function_word('Circle')
 
 
 def test_pieces_of_a_word_are_averaged():
@@ -92,28 +78,6 @@ def test_model_that_drops_marks_is_refused():
 
     with pytest.raises(ValueError, match="disagree on the tokens of 'a rub"):
         encode_words(NoMarks(), ['a ruby'], 4)
-
-
-@pytest.mark.parametrize(
-    ('caption', 'expected'),
-    [
-        ('a red circle.', {2: ['red circle']}),
-        ('Two circles', {1: ['red circle', 'blue circle']}),
-        ('a small striped blue circle', {4: ['blue circle']}),
-        # Red belongs to another noun, across a function word.
-        ('a red box above a circle', {5: ['red circle', 'blue circle']}),
-        ('one star, below it two boxes', {1: ['green star']}),
-        ('red , circle', {2: ['red circle', 'blue circle']}),
-        ('nothing here', {}),
-    ],
-)
-def test_which_words_name_objects(caption, expected):
-    names = ['red circle', 'blue circle', 'green star']
-    assert named_objects(caption.split(), names) == expected
-
-
-def test_plural_in_es():
-    assert named_objects(['boxes'], ['red box']) == {0: ['red box']}
 
 
 def test_hit_and_ties():

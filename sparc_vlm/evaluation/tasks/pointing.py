@@ -20,55 +20,10 @@ from sparc_vlm.evaluation.words import (
     Alignment,
     CaptionWords,
     encode_words,
-    is_function_word,
     own_alignment,
-    plain,
 )
+from sparc_vlm.naming import named_objects
 from sparc_vlm.registry import TASKS
-
-
-def named_objects(words: list[str], names: list[str]) -> dict[int, list[str]]:
-    """Which words of a caption stand for which of the picture's objects.
-
-    A word stands for an object when it is the last word of the object's
-    name, singular or plural: 'circle' and 'circles' for 'red circle'. Where
-    several names end alike, the words before it decide, back to the next
-    function word or mark: in 'a small red circle' the name with most of its
-    words among 'small red'. A tie names them all.
-
-    Args:
-        words: The words of the caption.
-        names: The names of the picture's objects.
-
-    Returns:
-        For the place of each word that names something, the names meant.
-    """
-    words = [plain(word) for word in words]
-    found = {}
-    for place, word in enumerate(words):
-        meant = [name for name in names if _ends_with(name, word)]
-        if not meant:
-            continue
-        before: set[str] = set()
-        for earlier in reversed(words[:place]):
-            if is_function_word(earlier):
-                break
-            before.add(earlier)
-        matches = [
-            len(before & set(name.lower().split()[:-1])) for name in meant
-        ]
-        found[place] = [
-            name
-            for name, match in zip(meant, matches, strict=True)
-            if match == max(matches)
-        ]
-    return found
-
-
-def _ends_with(name: str, word: str) -> bool:
-    """Whether the name's last word is this one, singular or plural."""
-    head = name.lower().split()[-1]
-    return word in (head, f'{head}s', f'{head}es')
 
 
 def hit(weights: Tensor, on_object: np.ndarray) -> float:
