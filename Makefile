@@ -1,5 +1,5 @@
 # Needs make and a Python of 3.10 to 3.12; the rest is installed into .venv.
-#   make quickstart   install, then train CLIP and SPARC on drawn scenes
+#   make quickstart   install, then train CLIP, SPARC, SPARC+ on scenes
 #   make test         install what the tests need, then tests and lint
 #   make clean        remove .venv
 # Another Python: make test PYTHON=/path/to/python3.11

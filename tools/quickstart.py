@@ -1,6 +1,7 @@
-"""Trains CLIP and SPARC one after the other and compares them.
+"""Trains CLIP, SPARC and SPARC+ one after the other and compares them.
 
-Prints one table and writes a page with the heat maps of both side by side.
+SPARC is the paper's method; SPARC+ adds negatives from other images. Prints
+one table and writes a page with the heat maps of all three side by side.
 What is trained is not trained again: run it again after a stop, and it goes
 on where it was.
 """
@@ -32,10 +33,13 @@ from sparc_vlm.visualization.curves import read_scalars  # noqa: E402
 CONFIGS = {
     'CLIP': ROOT / 'configs' / 'clip_vittiny_scenes.py',
     'SPARC': ROOT / 'configs' / 'sparc_vittiny_scenes.py',
+    'SPARC+': ROOT / 'configs' / 'sparc_plus_vittiny_scenes.py',
 }
 FULL_SECONDS = 1200
-# Starting python four times, evaluating and drawing, at the least.
-FIXED_SECONDS = 45
+# What three models have time for in FULL_SECONDS on two cores.
+FULL_UPDATES = 300
+# Starting python five times, evaluating and drawing, at the least.
+FIXED_SECONDS = 55
 PICTURES = 500
 DRAWN = 6
 
@@ -168,7 +172,8 @@ def plan(options: argparse.Namespace) -> tuple[list[Arm], int]:
     for name, path in CONFIGS.items():
         config = Config.fromfile(path)
         full = config.train_cfg.max_iters
-        steps = options.steps or max(round(full * part), 2)
+        steps = max(round(min(full, FULL_UPDATES) * part), 2)
+        steps = options.steps or steps
         changes: dict[str, Any] = {'randomness.seed': options.seed}
         if steps != full:
             changes |= shortened(config, steps)
@@ -176,7 +181,7 @@ def plan(options: argparse.Namespace) -> tuple[list[Arm], int]:
             for place in range(len(config.val_evaluator)):
                 key = f'val_evaluator.{place}.dataset.num_images'
                 changes[key] = pictures
-        folder = options.work_dir.resolve() / name.lower()
+        folder = options.work_dir.resolve() / path.stem.split('_vit')[0]
         arms.append(Arm(name, path, folder, changes))
     return arms, pictures
 
@@ -238,10 +243,12 @@ def compare(
     table = comparison.comparison_table(
         values, chance, f'{pictures} held-out scenes'
     )
-    if len(models) == 2:
-        said = comparison.verdict(table, 'SPARC', 'CLIP')
-    else:
-        said = [f'Only {arms[0].name} was trained: nothing to compare.']
+    baseline, *challengers = values
+    said = [
+        sentence
+        for challenger in challengers
+        for sentence in comparison.verdict(table, challenger, baseline)
+    ] or [f'Only {baseline} was trained: nothing to compare.']
     said += [f'{name} failed: {reason}.' for name, reason in failed.items()]
     said.append(f'One seed ({options.seed}): small differences mean little.')
     print('\n' + table.text() + '\n')
@@ -256,7 +263,7 @@ def compare(
     found = versions()
     details.append(', '.join(f'{k} {v}' for k, v in found.items()))
     page = comparison.comparison_page(
-        'CLIP and SPARC on drawn scenes',
+        f'{" and ".join(models)} on drawn scenes',
         table,
         said,
         models,

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sparc_vlm.models.alignment import (
-    AlignmentFunction,
-    dense_alignment,
-    group_patches,
-    softmax_alignment,
-    sparse_alignment,
-)
+from sparc_vlm.models.alignment import group_patches
 from sparc_vlm.models.contrastive import (
     TokenAverage,
     batch_info_nce,
@@ -24,10 +17,15 @@ from sparc_vlm.models.contrastive import (
 from sparc_vlm.models.cross_image import cross_image_info_nce
 from sparc_vlm.models.diagnostics import effective_patches, rolled_loss
 from sparc_vlm.models.query import QueryProjection
+from sparc_vlm.models.sparsify import build_alignment
+from sparc_vlm.models.words import (
+    pool_patch_mask,
+    pool_words,
+    same_meaning,
+    word_ids,
+)
 from sparc_vlm.registry import MODELS
 from sparc_vlm.structures import PairEmbeddings
-
-Alignment = Literal['sparse', 'dense', 'softmax']
 
 
 @MODELS.register_module()
@@ -42,18 +40,25 @@ class SPARC(nn.Module):
         local_weight: lambda_f; the paper sweeps {0.5, 1, 5, 10}.
         threshold: sigma of equation 3; None means 1 / P.
         alignment: 'sparse' is the method; 'dense' (no threshold) and
-            'softmax' are the ablations of table 8.
+            'softmax' are the ablations of table 8; others are in
+            `sparsify.build_alignment`.
         token_average: 'sample' (equation 6) or 'token' (the appendix's
             pseudo-code); they differ where captions differ in length.
+        alignment_options: More arguments of the alignment, such as
+            `temperature` or `k`. What follows goes beyond the paper too.
         cross_image: K, images of the batch that each token must prefer its
-            own over (beyond the paper, see `cross_image`); 0 turns it off.
+            own over, see `cross_image`; 0 turns it off.
         cross_image_weight: Weight of that loss.
-        query: Arguments of a `QueryProjection` for the alignment (beyond the
-            paper); None aligns the embeddings themselves.
+        query: Arguments of a `QueryProjection` for the alignment; None
+            aligns the embeddings themselves.
+        words: Pools the pieces of a word into one token first.
+        same_meaning: Arguments of `words.same_meaning`, such as
+            `dict(limit=0.9)`: tokens of a caption that mean the same are no
+            negatives. None takes every other token for a negative.
 
     Raises:
-        ValueError: A name that is not one of those above, or a threshold for
-            an alignment that has none.
+        ValueError: A name that is not one of those above, or an option that
+            the alignment does not have.
     """
 
     is_local = True
@@ -63,27 +68,16 @@ class SPARC(nn.Module):
         global_weight: float = 0.5,
         local_weight: float = 1.0,
         threshold: float | None = None,
-        alignment: Alignment = 'sparse',
+        alignment: str = 'sparse',
         token_average: TokenAverage = 'sample',
+        alignment_options: dict[str, Any] | None = None,
         cross_image: int = 0,
         cross_image_weight: float = 1.0,
         query: dict[str, Any] | None = None,
+        words: bool = False,
+        same_meaning: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        alignments: dict[str, AlignmentFunction] = dict(
-            sparse=partial(sparse_alignment, threshold=threshold),
-            dense=dense_alignment,
-            softmax=softmax_alignment,
-        )
-        if alignment not in alignments:
-            raise ValueError(
-                f'alignment must be one of {sorted(alignments)}, got '
-                f'{alignment!r}'
-            )
-        if threshold is not None and alignment != 'sparse':
-            raise ValueError(
-                f'alignment {alignment!r} has no threshold: leave it out'
-            )
         if token_average not in ('sample', 'token'):
             raise ValueError(
                 f"token_average must be 'sample' or 'token', got "
@@ -94,13 +88,17 @@ class SPARC(nn.Module):
                 f'cross_image counts other images: at least 0, got '
                 f'{cross_image}'
             )
-        self.weigh = alignments[alignment]
+        self.weigh = build_alignment(
+            alignment, threshold=threshold, **(alignment_options or {})
+        )
         self.query = None if query is None else QueryProjection(**query)
-        self.cross_image = cross_image
-        self.cross_image_weight = cross_image_weight
         self.global_weight = global_weight
         self.local_weight = local_weight
         self.token_average = token_average
+        self.cross_image = cross_image
+        self.cross_image_weight = cross_image_weight
+        self.words = words
+        self.same_meaning = same_meaning
 
     def align(
         self,
@@ -135,9 +133,7 @@ class SPARC(nn.Module):
             many a token spreads over; `rolled_local`, the local loss beside
             another pair's image, weighted as `loss_local` is.
         """
-        # Nothing that stands in the padding, not even NaN, may be seen.
-        seen = pairs.token_mask[..., None]
-        pairs = replace(pairs, tokens=torch.where(seen, pairs.tokens, 0.0))
+        pairs = self._local_pairs(pairs)
         weights = self.align(pairs.tokens, pairs.patches, pairs.patch_mask)
         grouped = group_patches(weights, pairs.patches)
         local = caption_info_nce(
@@ -146,6 +142,7 @@ class SPARC(nn.Module):
             pairs.token_mask,
             pairs.logit_scale,
             self.token_average,
+            self._ignored(pairs),
         )
         whole = batch_info_nce(pairs.image, pairs.text, pairs.logit_scale)
         losses = dict(
@@ -164,6 +161,47 @@ class SPARC(nn.Module):
             patches_kept=_share_kept(weights.detach(), mask),
             effective_patches=effective_patches(weights, mask),
             rolled_local=self.local_weight * rolled_loss(pairs, self.align),
+        )
+
+    def _local_pairs(self, pairs: PairEmbeddings) -> PairEmbeddings:
+        """The pairs with what the local loss takes for a token.
+
+        Nothing that stands in the padding, not even NaN, is left in them.
+        """
+        mask = pairs.token_mask
+        if not self.words:
+            tokens = torch.where(mask[..., None], pairs.tokens, 0.0)
+            return replace(pairs, tokens=tokens)
+        if pairs.words is None:
+            raise ValueError(
+                'words=True needs to know which word each token belongs to, '
+                'but the batch does not say: use a tokenizer of this package'
+            )
+        tokens, word_mask = pool_words(pairs.tokens, mask, pairs.words)
+        patch_mask, ids = pairs.patch_mask, pairs.token_ids
+        if patch_mask is not None:
+            patch_mask = pool_patch_mask(patch_mask, mask, pairs.words)
+        if ids is not None:
+            ids = word_ids(ids, mask, pairs.words)
+        return replace(
+            pairs,
+            tokens=tokens,
+            token_mask=word_mask,
+            patch_mask=patch_mask,
+            token_ids=ids,
+            words=None,
+        )
+
+    def _ignored(self, pairs: PairEmbeddings) -> Tensor | None:
+        """(B, L, L) bool, the tokens of a caption that are no negatives."""
+        if self.same_meaning is None:
+            return None
+        return same_meaning(
+            pairs.tokens,
+            pairs.token_mask,
+            pairs.token_ids,
+            pairs.words,
+            **self.same_meaning,
         )
 
 
