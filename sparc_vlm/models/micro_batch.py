@@ -2,7 +2,8 @@
 
 A contrastive loss needs all embeddings of a batch at once, but not all
 activations of the encoders. Here the encoders run on a few pairs at a time,
-keep nothing but what they return, and run again on the way back.
+keep nothing but what they return, and run again on the way back: memory goes
+by the micro-batch, for about a third more time, and gradients are the same.
 """
 
 from __future__ import annotations
@@ -15,17 +16,36 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from sparc_vlm.models.gather import process_sizes
 from sparc_vlm.structures import TokenBatch
 
 
-def split_tokens(tokens: TokenBatch, size: int) -> list[TokenBatch]:
-    """Cuts packed captions into runs of `size`, the last one shorter.
+def micro_batches(batch: int, size: int, device: torch.device) -> list[int]:
+    """Sizes of micro-batches, as even as can be.
+
+    Every process gets the same number of them, however many pairs it has:
+    those that share out the parameters fetch them together.
+
+    Args:
+        batch: Pairs of this process.
+        size: Most pairs of a micro-batch; exceeded where another process has
+            fewer pairs than this one needs micro-batches.
+        device: Where processes talk to each other.
+    """
+    everywhere = process_sizes(batch, device)
+    count = min(-(-max(everywhere) // size), min(everywhere))
+    least, more = divmod(batch, count)
+    return [least + 1] * more + [least] * (count - more)
+
+
+def split_tokens(tokens: TokenBatch, sizes: list[int]) -> list[TokenBatch]:
+    """Cuts packed captions into runs.
 
     Args:
         tokens: B captions, packed.
-        size: Captions of a run.
+        sizes: Captions of each run.
     """
-    lengths = tokens.lengths.split(size)
+    lengths = tokens.lengths.split(sizes)
     counts = torch.stack([part.sum() for part in lengths]).tolist()
     # Whatever else a token batch holds stands token by token.
     fields = {
@@ -43,7 +63,7 @@ def split_tokens(tokens: TokenBatch, size: int) -> list[TokenBatch]:
 def in_micro_batches(
     encode: Callable[[Any], tuple[Tensor | None, ...]],
     batch: Tensor | TokenBatch,
-    size: int | None,
+    sizes: list[int],
 ) -> tuple[Tensor | None, ...]:
     """Encodes a batch a few at a time, and again when gradients are due.
 
@@ -53,19 +73,19 @@ def in_micro_batches(
     Args:
         encode: Gives tensors whose first axes can be joined, or None.
         batch: Images or packed captions.
-        size: Images or captions of a micro-batch; None, or a size that holds
-            the whole batch, encodes it at once, without recomputation.
+        sizes: Images or captions of each micro-batch; where there is but
+            one, nothing is computed again.
 
     Returns:
         The joined tensors; None where `encode` gave None. Gradients of the
         parameters are those of `encode` called once.
     """
-    packed = isinstance(batch, TokenBatch)
-    count = len(batch.lengths if packed else batch)
-    if size is None or size >= count:
+    if len(sizes) == 1:
         return encode(batch)
-    parts = split_tokens(batch, size) if packed else batch.split(size)
-    device = (batch.ids if packed else batch).device.type
+    if isinstance(batch, TokenBatch):
+        parts, device = split_tokens(batch, sizes), batch.ids.device.type
+    else:
+        parts, device = batch.split(sizes), batch.device.type
     # One cast weight for all parts would collect their gradients in 16 bits,
     # where small ones are lost in the sum. Cast anew for each part, they
     # meet in the weight's own precision.

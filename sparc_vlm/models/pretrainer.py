@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from sparc_vlm.models.alignment import sparse_alignment
 from sparc_vlm.models.micro_batch import (
     in_micro_batches,
+    micro_batches,
     refuse_batch_statistics,
 )
 from sparc_vlm.models.modes import evaluating
@@ -66,11 +67,8 @@ class ImageTextPretrainer(BaseModel):
             `sparc_vlm.preprocess.resize_picture`.
         temperature: Where the learned temperature starts.
         data_preprocessor: Config; normalises images by default.
-        micro_batch: Pairs that the encoders take at a time in training, or
-            None for the whole batch. Their activations are computed again on
-            the way back, so that memory goes by the micro-batch, for about a
-            third more time. The objective sees the whole batch all the same,
-            and gradients are the same.
+        micro_batch: Pairs that the encoders take at a time in training; None
+            for all at once. Gradients are the same, see `micro_batch.py`.
         init_cfg: mmengine's.
 
     Raises:
@@ -264,12 +262,14 @@ class ImageTextPretrainer(BaseModel):
         patch_mask: Tensor | None,
         is_local: bool,
     ) -> PairEmbeddings:
-        size = self.micro_batch if self.training else None
+        sizes = [len(images)]
+        if self.micro_batch and self.training:
+            sizes = micro_batches(*sizes, self.micro_batch, images.device)
         patches, image, kept = in_micro_batches(
-            partial(self._encode_pixels, is_local=is_local), images, size
+            partial(self._encode_pixels, is_local=is_local), images, sizes
         )
         packed, text = in_micro_batches(
-            partial(self._encode_captions, is_local=is_local), tokens, size
+            partial(self._encode_captions, is_local=is_local), tokens, sizes
         )
         if patch_mask is not None and kept is not None:
             kept = kept[:, None].expand(-1, patch_mask.shape[1], -1)

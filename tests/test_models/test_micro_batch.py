@@ -10,8 +10,12 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sparc_vlm.models import objectives
-from sparc_vlm.models.micro_batch import in_micro_batches, split_tokens
+from sparc_vlm.models import micro_batch, objectives
+from sparc_vlm.models.micro_batch import (
+    in_micro_batches,
+    micro_batches,
+    split_tokens,
+)
 from sparc_vlm.registry import MODELS
 from sparc_vlm.structures import TokenBatch
 from tests.test_models.tiny_models import (
@@ -116,7 +120,7 @@ def test_gradients_of_many_micro_batches_meet_in_float32():
     layer = nn.Linear(4, 1, bias=False)
     with torch.autocast('cpu', torch.bfloat16):
         (values,) = in_micro_batches(
-            lambda rows: (layer(rows),), torch.ones(600, 4), 1
+            lambda rows: (layer(rows),), torch.ones(600, 4), [1] * 600
         )
     assert values.dtype == torch.bfloat16
     values.float().sum().backward()
@@ -126,16 +130,16 @@ def test_gradients_of_many_micro_batches_meet_in_float32():
 DROPPED = VIT | dict(patch_drop_rate=0.5)
 
 
-@pytest.mark.parametrize('size', [2, 3])
-def test_each_micro_batch_drops_its_own_patches_and_the_same_ones_again(size):
+@pytest.mark.parametrize('sizes', [[2, 2, 2, 1], [3, 2, 2]])
+def test_each_micro_batch_drops_its_own_patches_and_the_same_again(sizes):
     """The twin encodes them one by one, keeps everything, and joins them."""
     tokens, images = marked(LENGTHS), pixels()
-    model = pretrainer(vision=DROPPED, micro_batch=size)
+    model = pretrainer(vision=DROPPED, micro_batch=sizes[0])
     losses, found = losses_and_gradients(model, images, tokens)
 
     twin = pretrainer(vision=DROPPED)
     torch.manual_seed(3)
-    seen = [twin.vision.forward_patches(part) for part in images.split(size)]
+    seen = [twin.vision.forward_patches(part) for part in images.split(sizes)]
     pieces = iter(seen)
 
     def once(_):
@@ -152,8 +156,8 @@ def test_patch_masks_follow_the_patches_of_each_micro_batch():
     model = pretrainer(vision=DROPPED, micro_batch=3)
     mask = torch.rand(7, 9, 16) > 0.5
     torch.manual_seed(3)
-    kept = [model.vision.forward_patches(p).kept for p in pixels().split(3)]
-    kept = torch.cat(kept)
+    parts = pixels().split([3, 2, 2])
+    kept = torch.cat([model.vision.forward_patches(p).kept for p in parts])
     torch.manual_seed(3)
     pairs = model(pixels(), marked(LENGTHS), mask)
     for i, places in enumerate(kept):
@@ -174,7 +178,7 @@ def test_bytes_are_normalised_in_the_model():
 
 def test_tokens_are_cut_whole_captions_at_a_time():
     tokens = marked(LENGTHS)
-    parts = split_tokens(tokens, 3)
+    parts = split_tokens(tokens, [3, 3, 1])
     assert [part.lengths.tolist() for part in parts] == [
         [4, 2, 5],
         [1, 3, 2],
@@ -182,9 +186,28 @@ def test_tokens_are_cut_whole_captions_at_a_time():
     ]
     assert torch.equal(torch.cat([p.ids for p in parts]), tokens.ids)
     assert torch.equal(torch.cat([p.real for p in parts]), tokens.real)
-    plain = split_tokens(tokens._replace(real=None), 3)
+    plain = split_tokens(tokens._replace(real=None), [3, 3, 1])
     assert all(part.real is None for part in plain)
     assert all(isinstance(part, TokenBatch) for part in plain)
+
+
+@pytest.mark.parametrize(
+    ('everywhere', 'size', 'wanted'),
+    [
+        ([7], 3, [3, 2, 2]),
+        ([7], 7, [7]),
+        ([7], 100, [7]),
+        ([7], 1, [1] * 7),
+        ([4, 7], 3, [2, 1, 1]),
+        ([7, 4], 3, [3, 2, 2]),
+        ([7, 2], 1, [4, 3]),
+    ],
+)
+def test_processes_have_as_many_micro_batches_as_each_other(
+    everywhere, size, wanted, monkeypatch
+):
+    monkeypatch.setattr(micro_batch, 'process_sizes', lambda *_: everywhere)
+    assert micro_batches(everywhere[0], size, None) == wanted
 
 
 class Peak(TorchDispatchMode):
