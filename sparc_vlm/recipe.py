@@ -33,6 +33,7 @@ MOST_CAPTIONS = 500_000
 SCENE_CAPTIONS = 50_000
 """As many show the closed vocabulary of the drawn scenes whole."""
 TRANSFORM = ('image_size', 'resize', 'crop_scale', 'flip')
+MASKS = ('patch_masks', 'patch_size')
 LOADING = ('batch_size', 'num_workers', 'seed', 'prefetch')
 
 
@@ -69,6 +70,8 @@ def use_data(
     Raises:
         ValueError: A flag of an unknown kind.
         FileNotFoundError: What a flag names is not there.
+        ConfigError: Shards, for a config whose words look where boxes or
+            segments say.
     """
     found = [data_from_flag(flag) for flag in flags]
     template = _loaders(cfg)[0]
@@ -181,9 +184,17 @@ def _loader(template: ConfigDict, source: dict[str, Any]) -> dict[str, Any]:
     loading = {k: template[k] for k in LOADING if k in template}
     pairs = template.get('dataset', template)
     transform = {k: pairs[k] for k in TRANSFORM if k in pairs}
+    masks = {k: pairs[k] for k in MASKS if k in pairs}
     if source['type'] == 'ShardLoader':
+        if masks.get('patch_masks'):
+            raise ConfigError(
+                f'patch_masks={masks["patch_masks"]!r} of the config needs '
+                'data with them, and shards hold captions only: name the '
+                'data that the shards were made from, or set '
+                'train_dataloader.dataset.patch_masks=None'
+            )
         return {**source, **loading, **transform}
-    dataset = dict(type='PairDataset', source=source, **transform)
+    dataset = dict(type='PairDataset', source=source, **transform, **masks)
     return dict(type='PairLoader', dataset=dataset, **loading)
 
 

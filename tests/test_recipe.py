@@ -156,6 +156,20 @@ def test_shards_get_the_loading_of_the_recipe(tmp_path):
     assert 'vocab_size' in cfg.model.text
 
 
+def test_masks_of_words_are_asked_of_new_data_too(tmp_path):
+    masks = dict(patch_masks='boxes', patch_size=8)
+    cfg = recipe(train_dataloader=dict(dataset=masks))
+    flag = f'karpathy:{write_karpathy(tmp_path)}'
+    use_data(cfg, [flag])
+    use_tokenizer(cfg, tmp_path / 'run', lambda line: None)
+    with pytest.raises(ValueError, match='KarpathyCaptions has no boxes'):
+        LOADERS.build(cfg.train_dataloader)
+    folder = tmp_path / 'shards'
+    write_shards(Scenes(size=32, num_images=8), folder, per_shard=4)
+    with pytest.raises(ConfigError, match='shards hold captions only'):
+        use_data(cfg, [f'shards:{folder}'])
+
+
 def test_an_unknown_kind_is_an_error():
     with pytest.raises(ValueError, match='must be one of scenes, coco'):
         use_data(recipe(), ['coca:/x'])

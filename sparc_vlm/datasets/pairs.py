@@ -7,12 +7,18 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from sparc_vlm.datasets.images import BrokenImage
+from sparc_vlm.datasets.patch_masks import (
+    Kind,
+    PatchMasks,
+    View,
+)
 from sparc_vlm.datasets.report import Report, new_report, note
 from sparc_vlm.datasets.tokens import Tokenizer
-from sparc_vlm.datasets.transforms import PairTransform, Sample
+from sparc_vlm.datasets.transforms import Chosen, PairTransform, Sample
 from sparc_vlm.preprocess import Resize
 from sparc_vlm.registry import DATASETS, TOKENIZERS
 
@@ -93,9 +99,15 @@ class PairDataset(Dataset):
         crop_scale: Shares of the area that random crops keep, None for none.
         flip: Mirror half of the pictures.
         seed: Of all random choices.
+        patch_masks: 'boxes' or 'segments' of the source, to say where words
+            that name objects may look: pairs then have a `patch_mask`. None
+            lets every word look everywhere. Boxes are in pixels of the whole
+            picture, which is then decoded in full.
+        patch_size: Side of the image encoder's patches, for `patch_masks`.
 
     Raises:
-        ValueError: The source has no pictures.
+        ValueError: The source has no pictures, or no boxes or segments where
+            they are asked for; or patches that do not tile the picture.
     """
 
     def __init__(
@@ -107,6 +119,8 @@ class PairDataset(Dataset):
         crop_scale: tuple[float, float] | None = None,
         flip: bool = False,
         seed: int = 0,
+        patch_masks: Kind | None = None,
+        patch_size: int | None = None,
     ) -> None:
         if isinstance(source, dict):
             source = DATASETS.build(source)
@@ -121,6 +135,13 @@ class PairDataset(Dataset):
         self.transform = PairTransform(
             tokenizer, image_size, resize, crop_scale, flip
         )
+        self.patch_masks = None
+        self._at_least: int | None = self.transform.at_least
+        if patch_masks is not None:
+            self.patch_masks = PatchMasks(patch_masks, image_size, patch_size)
+            self.patch_masks.check(source)
+        if patch_masks == 'boxes':
+            self._at_least = None
 
     def __len__(self) -> int:
         """Number of pictures."""
@@ -145,12 +166,14 @@ class PairDataset(Dataset):
         for _ in range(TRIES):
             key = self.source.key(index)
             captions = self.source.captions(index)
-            tokens = self.transform.caption(captions, rng, report, key)
-            if tokens is not None:
+            chosen = self.transform.caption(captions, rng, report, key)
+            if chosen is not None:
                 try:
-                    picture = self.source.image(index, self.transform.at_least)
-                    image = self.transform.image(picture, rng)
-                    return Sample(image, tokens, report)
+                    picture = self.source.image(index, self._at_least)
+                    view = self.transform.view(picture.size, rng)
+                    image = self.transform.image(picture, view)
+                    mask = self._patch_mask(index, view, chosen, report)
+                    return Sample(image, chosen.tokens, report, mask)
                 except BrokenImage as error:
                     note(report, 'broken_images', str(error))
             index = int(rng.integers(len(self.source)))
@@ -158,3 +181,21 @@ class PairDataset(Dataset):
             f'{TRIES} pictures in a row could not be used, for example '
             f'{report["examples"][0]}; check where the images are looked for'
         )
+
+    def _patch_mask(
+        self, index: int, view: View, chosen: Chosen, report: Report
+    ) -> Tensor | None:
+        """(L, P) bool, where each token may look, or None without masks.
+
+        Annotations that make no sense are counted, and hold nobody back.
+        """
+        if self.patch_masks is None:
+            return None
+        words = self.transform.tokenizer.word_spans(chosen.text)
+        objects = {}
+        try:
+            objects = self.patch_masks.objects(self.source, index, view)
+        except (KeyError, TypeError, ValueError) as error:
+            problem = f'{self.source.key(index)}: {error!r}'
+            note(report, 'skipped_rows', problem)
+        return self.patch_masks.of_tokens(chosen.tokens.words, words, objects)

@@ -9,8 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import default_collate
 
+from sparc_vlm.datasets.patch_masks import View
 from sparc_vlm.datasets.report import Report, add_report, new_report, note
 from sparc_vlm.datasets.tokens import TokenIds, Tokenizer, batch_tokens
 from sparc_vlm.preprocess import Resize, resize_picture, to_tensor
@@ -23,11 +25,26 @@ class Sample(NamedTuple):
         image: (3, H, W) uint8.
         tokens: The caption.
         report: What was counted on the way.
+        patch_mask: (L, P) bool, the patches that each token may look at, or
+            None where that is not known.
     """
 
     image: Tensor
     tokens: TokenIds
     report: Report
+    patch_mask: Tensor | None = None
+
+
+class Chosen(NamedTuple):
+    """The caption that was chosen for a picture.
+
+    Attributes:
+        text: In words.
+        tokens: In tokens.
+    """
+
+    text: str
+    tokens: TokenIds
 
 
 class PairTransform:
@@ -72,20 +89,34 @@ class PairTransform:
         smallest = self.crop_scale[0] if self.crop_scale else 1.0
         return math.ceil(self.image_size / math.sqrt(smallest))
 
-    def image(self, picture: Image.Image, rng: np.random.Generator) -> Tensor:
-        """A picture as (3, image_size, image_size) uint8.
+    def view(self, size: tuple[int, int], rng: np.random.Generator) -> View:
+        """Which part of a picture is shown, and whether it is mirrored.
 
         Args:
-            picture: RGB.
+            size: Width and height of the picture.
             rng: Where crop and flip come from.
         """
         if self.crop_scale:
+            box = random_box(size, self.crop_scale, rng)
+        elif self.resize == 'crop':
+            box = middle_box(size)
+        else:
+            box = (0, 0, *size)
+        return View(box, size, self.flip and rng.random() < 0.5)
+
+    def image(self, picture: Image.Image, view: View) -> Tensor:
+        """A part of a picture as (3, image_size, image_size) uint8.
+
+        Args:
+            picture: RGB.
+            view: What `view` gave for a picture of this size.
+        """
+        if self.crop_scale:
             side = (self.image_size, self.image_size)
-            box = random_box(picture.size, self.crop_scale, rng)
-            picture = picture.resize(side, Image.Resampling.BICUBIC, box)
+            picture = picture.resize(side, Image.Resampling.BICUBIC, view.box)
         else:
             picture = resize_picture(picture, self.image_size, self.resize)
-        if self.flip and rng.random() < 0.5:
+        if view.flipped:
             picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         return to_tensor(picture)
 
@@ -95,8 +126,8 @@ class PairTransform:
         rng: np.random.Generator,
         report: Report,
         key: str,
-    ) -> TokenIds | None:
-        """Tokens of one of the captions, chosen at random.
+    ) -> Chosen | None:
+        """One of the captions, chosen at random, and its tokens.
 
         Args:
             captions: Of one picture; empty ones are passed over.
@@ -115,11 +146,26 @@ class PairTransform:
             if any(tokens.real):
                 if tokens.truncated:
                     note(report, 'truncated_captions')
-                return tokens
+                return Chosen(text, tokens)
             note(report, 'empty_captions', f'{key}: empty caption')
         if not count:
             note(report, 'empty_captions', f'{key}: no caption')
         return None
+
+
+def middle_box(size: tuple[int, int]) -> tuple[float, float, float, float]:
+    """The square in the middle of a picture, as resize='crop' shows it.
+
+    Args:
+        size: Width and height of the picture.
+
+    Returns:
+        Left, top, right, bottom in pixels.
+    """
+    width, height = size
+    side = min(size)
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, left + side, top + side
 
 
 def random_box(
@@ -155,14 +201,19 @@ def collate(samples: Sequence[Sample]) -> dict:
 
     Returns:
         images: (B, 3, H, W) uint8; tokens: a `TokenBatch`; report: counts
-        over the batch.
+        over the batch; and, where the samples have one, patch_mask:
+        (B, L, P) bool, True in the padding.
     """
     report = new_report()
     for sample in samples:
         add_report(report, sample.report)
-    return {
+    batch = {
         # Inside a worker this writes straight into shared memory.
         'images': default_collate([sample.image for sample in samples]),
         'tokens': batch_tokens([sample.tokens for sample in samples]),
         'report': report,
     }
+    masks = [sample.patch_mask for sample in samples]
+    if any(mask is not None for mask in masks):
+        batch['patch_mask'] = pad_sequence(masks, True, padding_value=True)
+    return batch

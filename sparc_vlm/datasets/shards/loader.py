@@ -236,8 +236,8 @@ class _WorkerBatches(IterableDataset):
         self, raw: RawSample, rng: np.random.Generator, bad: dict
     ) -> Sample | None:
         report = new_report(pairs=1)
-        tokens = self.transform.caption(raw.captions, rng, report, raw.key)
-        if tokens is None:
+        chosen = self.transform.caption(raw.captions, rng, report, raw.key)
+        if chosen is None:
             report['pairs'] = 0
             add_report(bad, report)
             return None
@@ -246,7 +246,9 @@ class _WorkerBatches(IterableDataset):
         except BrokenImage as error:
             note(bad, 'broken_images', str(error))
             return None
-        return Sample(self.transform.image(picture, rng), tokens, report)
+        view = self.transform.view(picture.size, rng)
+        image = self.transform.image(picture, view)
+        return Sample(image, chosen.tokens, report)
 
 
 def _as_it_is(batch: dict) -> dict:
