@@ -71,6 +71,13 @@ def test_model_is_built(name):
     assert model.text_adapter.out_features == cfg.model.embed_dims
 
 
+def beside(name: str) -> str | None:
+    """The recipe that one differs from in a thing or two, as it says."""
+    said = comment(FOLDER / f'{name}.py')
+    found = re.search(r'otherwise as (\w+)\.py', said)
+    return found and found[1]
+
+
 def pairs(cfg):
     return cfg.train_dataloader.dataset
 
@@ -78,10 +85,14 @@ def pairs(cfg):
 @pytest.mark.parametrize('name', NAMES)
 def test_says_what_it_trains(name):
     said = comment(FOLDER / f'{name}.py')
-    objective, model, *_ = name.split('_')
-    assert said.startswith(objective.upper())
-    if objective == 'clip':
-        assert f'otherwise as {name.replace("clip", "sparc")}.py' in said
+    objective = name.partition('_')[0]
+    assert said.upper().startswith(objective.upper())
+    other = beside(name)
+    if objective != 'sparc':
+        assert other == f'sparc_{name.partition("_")[2]}'
+    if other:
+        assert other in NAMES
+        assert name.endswith(other.removeprefix('sparc'))
         return
     assert 'ViT' in said
     refers = re.search(r'otherwise the recipe of (\w+)\.py', said)
@@ -107,23 +118,35 @@ def test_every_part_is_used():
         assert any(part.name in file.read_text() for file in others), part
 
 
-@pytest.mark.parametrize('name', [n for n in NAMES if n.startswith('clip')])
-def test_clip_differs_in_the_objective_alone(name):
-    clip, sparc = (
-        load(n).to_dict() for n in (name, name.replace('clip', 'sparc'))
-    )
-    assert clip['model'].pop('objective') == {'type': 'CLIP'}
+BASELINES = [n for n in NAMES if not n.startswith('sparc')]
+
+
+@pytest.mark.parametrize('name', BASELINES)
+def test_a_baseline_differs_in_the_objective_alone(name):
+    one, sparc = (load(n).to_dict() for n in (name, beside(name)))
+    objective = one['model'].pop('objective')
+    assert objective['type'].lower() == name.partition('_')[0]
+    width = one['model']['embed_dims']
+    assert objective.get('embed_dims', width) == width
     assert sparc['model'].pop('objective')['type'] == 'SPARC'
-    assert clip == sparc
+    assert one == sparc
 
 
-def test_each_objective_has_every_recipe():
+def test_each_objective_has_its_recipes():
     recipes = {}
     for name in NAMES:
         objective, _, rest = name.partition('_')
-        recipes.setdefault(objective, []).append(rest)
-    assert set(recipes) == {'clip', 'sparc'}
-    assert recipes['clip'] == recipes['sparc']
+        recipes.setdefault(objective, set()).add(rest)
+    assert recipes['clip'] <= recipes['sparc']
+    assert {'clip', 'sparc', 'mgca'} <= set(recipes)
+    for found in recipes.values():
+        assert found >= {'vitb16', 'vittiny_scenes'}
+
+
+def test_boxes_and_model_have_the_same_patches():
+    cfg = load('sparc_boxes_vittiny_scenes')
+    assert pairs(cfg).patch_masks == 'boxes'
+    assert pairs(cfg).patch_size == cfg.model.vision.patch_size
 
 
 def test_the_papers_recipe():
