@@ -81,6 +81,42 @@ def image_chunks(
         )
 
 
+def patch_chunks(
+    model: Any,
+    source: Any,
+    indices: Sequence[int],
+    batch_size: int,
+    broken: dict[int, str],
+    progress: Progress | None = None,
+    what: str = 'pictures',
+) -> Iterator[tuple[list[int], tuple[Tensor, Tensor], tuple[int, int]]]:
+    """Patches of pictures that are seen whole, in chunks.
+
+    Args:
+        model: Has `encode_image`.
+        source: Where the pictures come from.
+        indices: Which ones, in the order wanted.
+        batch_size: Pictures in a chunk.
+        broken: Filled as by `image_chunks`.
+        progress: Told after each chunk.
+        what: What the progress bar, and an error, calls this.
+
+    Yields:
+        The indices that could be read; their `patches` and `dense`, (b, P,
+        D) float32 on the CPU; and the rows and columns that they stand in.
+
+    Raises:
+        ValueError: Not one picture could be read, or the model gives values
+            that are not finite.
+    """
+    for chunk, pictures in image_chunks(
+        source, indices, batch_size, broken, progress, what
+    ):
+        whole = [whole_picture(model, picture) for picture in pictures]
+        embeddings = model.encode_image(whole)
+        yield chunk, finite_patches(embeddings, what), embeddings.grid
+
+
 def encode_texts(
     model: Any,
     texts: Sequence[str],

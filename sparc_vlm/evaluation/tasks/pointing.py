@@ -8,12 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from sparc_vlm.evaluation.encoding import (
-    finite_patches,
-    has_words,
-    image_chunks,
-    whole_picture,
-)
+from sparc_vlm.evaluation.encoding import has_words, patch_chunks
 from sparc_vlm.evaluation.overlap import given_classes
 from sparc_vlm.evaluation.task import Progress, Task, TaskResult
 from sparc_vlm.evaluation.words import (
@@ -98,7 +93,8 @@ class Pointing(Task):
         samples = []
         broken: dict[int, str] = {}
         silent = 0
-        for indices, pictures in image_chunks(
+        for indices, (patches, dense), grid in patch_chunks(
+            model,
             self.source,
             self.indices,
             self.batch_size,
@@ -106,15 +102,12 @@ class Pointing(Task):
             progress,
             self.name,
         ):
-            whole = [whole_picture(model, picture) for picture in pictures]
-            embeddings = model.encode_image(whole)
-            patches, dense = finite_patches(embeddings, self.name)
             kinds = {'pointing': patches, 'pointing_dense': dense}
             captions = self._captions(model, indices)
             for place, index in enumerate(indices):
                 own = {kind: rows[place] for kind, rows in kinds.items()}
                 sample = self._score(
-                    index, own, embeddings.grid, captions[place], alignment
+                    index, own, grid, captions[place], alignment
                 )
                 if sample['words']:
                     samples.append(sample)

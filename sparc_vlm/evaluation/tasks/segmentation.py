@@ -9,12 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sparc_vlm.evaluation.encoding import (
-    encode_texts,
-    finite_patches,
-    image_chunks,
-    whole_picture,
-)
+from sparc_vlm.evaluation.encoding import encode_texts, patch_chunks
 from sparc_vlm.evaluation.overlap import Overlap, given_classes
 from sparc_vlm.evaluation.task import Progress, Task, TaskResult
 from sparc_vlm.registry import TASKS
@@ -135,7 +130,8 @@ class Segmentation(Task):
         samples = []
         broken: dict[int, str] = {}
         empty = 0
-        for indices, pictures in image_chunks(
+        for indices, (patches, dense), grid in patch_chunks(
+            model,
             self.source,
             self.indices,
             self.batch_size,
@@ -145,9 +141,6 @@ class Segmentation(Task):
         ):
             truths = [self._truth(index) for index in indices]
             self._encode_names(model, truths, texts)
-            whole = [whole_picture(model, picture) for picture in pictures]
-            embeddings = model.encode_image(whole)
-            patches, dense = finite_patches(embeddings, self.name)
             kinds = {'': dense, '_patches': patches}
             for place, (index, truth) in enumerate(
                 zip(indices, truths, strict=True)
@@ -156,11 +149,9 @@ class Segmentation(Task):
                     empty += 1
                     continue
                 own = {kind: rows[place] for kind, rows in kinds.items()}
-                sample = self._score(
-                    own, embeddings.grid, truth, texts, overlaps
-                )
+                sample = self._score(own, grid, truth, texts, overlaps)
                 samples.append({'key': self.source.key(index), **sample})
-                self._guess(index, embeddings.grid, truth, overlaps)
+                self._guess(index, grid, truth, overlaps)
         if not samples:
             raise ValueError(f'{self.name}: no picture has a foreground')
         skipped = {
