@@ -23,6 +23,7 @@ from sparc_vlm.datasets.tokenizer import CaptionTokenizer
 from sparc_vlm.registry import HOOKS, MODELS
 from sparc_vlm.weights import WeightsError
 from tests.test_models.tiny_models import (
+    TEXT_MODELS,
     WORDS,
     assert_same,
     build,
@@ -184,33 +185,12 @@ def test_an_image_encoder_takes_its_part(folder, model):
 
 # other people's encoders
 
-BERT = dict(
-    vocab_size=60,
-    hidden_size=12,
-    num_hidden_layers=2,
-    num_attention_heads=2,
-    intermediate_size=16,
-    max_position_embeddings=12,
-)
-CLIP = dict(
-    text_config=BERT | dict(bos_token_id=58, eos_token_id=59),
-    vision_config=dict(
-        hidden_size=20,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        image_size=16,
-        patch_size=8,
-    ),
-)
 
-
-@pytest.mark.parametrize(('kind', 'sizes'), [('bert', BERT), ('clip', CLIP)])
-def test_text_models_need_their_weights_no_more(tmp_path, kind, sizes):
+@pytest.mark.parametrize('kind', ['bert', 'clip'])
+def test_text_models_need_their_weights_no_more(tmp_path, kind):
     theirs = tmp_path / 'theirs'
-    AutoModel.from_config(AutoConfig.for_model(kind, **sizes)).save_pretrained(
-        theirs
-    )
+    config = AutoConfig.for_model(**TEXT_MODELS[kind])
+    AutoModel.from_config(config).save_pretrained(theirs)
     text = dict(type='HuggingFaceText', pretrained=str(theirs))
     cfg = model_cfg(text=text)
     model = build(cfg).eval()

@@ -12,37 +12,19 @@ from sparc_vlm.models import HuggingFaceText, MMPretrainVision
 from sparc_vlm.registry import MODELS
 from sparc_vlm.structures import TokenBatch
 from sparc_vlm.weights import WeightsError
-from tests.test_models.tiny_models import assert_same, captions, model_cfg
+from tests.test_models.tiny_models import (
+    TEXT_MODELS,
+    assert_same,
+    captions,
+    model_cfg,
+)
 
-SIZES = dict(
-    vocab_size=60,
-    hidden_size=12,
-    num_hidden_layers=3,
-    num_attention_heads=2,
-    intermediate_size=16,
-    max_position_embeddings=12,
-    bos_token_id=58,
-    eos_token_id=59,
-)
-SEEING = dict(
-    hidden_size=20,
-    num_hidden_layers=1,
-    num_attention_heads=2,
-    intermediate_size=16,
-    image_size=16,
-    patch_size=8,
-)
-CONFIGS = dict(
-    bert=dict(model_type='bert', **SIZES),
-    clip_text=dict(model_type='clip_text_model', **SIZES),
-    clip=dict(model_type='clip', text_config=SIZES, vision_config=SEEING),
-)
-kinds = pytest.mark.parametrize('kind', CONFIGS)
+kinds = pytest.mark.parametrize('kind', TEXT_MODELS)
 
 
 def text_model(kind, **changes):
     torch.manual_seed(0)
-    return HuggingFaceText(config=CONFIGS[kind], **changes).eval()
+    return HuggingFaceText(config=TEXT_MODELS[kind], **changes).eval()
 
 
 @kinds
@@ -82,7 +64,7 @@ def test_the_portable_config_builds_the_same_architecture(kind):
 
 @kinds
 def test_pretrained_weights_from_a_folder(kind, tmp_path):
-    cfg = dict(CONFIGS[kind])
+    cfg = dict(TEXT_MODELS[kind])
     torch.manual_seed(3)
     source = AutoModel.from_config(
         AutoConfig.for_model(cfg.pop('model_type'), **cfg)
@@ -98,7 +80,7 @@ def test_pretrained_weights_from_a_folder(kind, tmp_path):
 
 
 def test_pickled_weights_are_not_read(tmp_path):
-    cfg = dict(CONFIGS['bert'])
+    cfg = dict(TEXT_MODELS['bert'])
     source = AutoModel.from_config(
         AutoConfig.for_model(cfg.pop('model_type'), **cfg)
     )
@@ -134,14 +116,14 @@ def _layer(name):
 
 
 def test_one_layer_can_be_frozen():
-    cfg = CONFIGS['bert'] | dict(num_hidden_layers=1)
+    cfg = TEXT_MODELS['bert'] | dict(num_hidden_layers=1)
     model = HuggingFaceText(config=cfg, frozen_layers=1)
     assert not any(p.requires_grad for p in model.parameters())
 
 
 @pytest.mark.parametrize('both', [True, False])
 def test_one_of_two_sources(both):
-    given = dict(pretrained='x', config=CONFIGS['bert']) if both else {}
+    given = dict(pretrained='x', config=TEXT_MODELS['bert']) if both else {}
     with pytest.raises(ValueError, match='either pretrained'):
         HuggingFaceText(**given)
 
@@ -149,7 +131,7 @@ def test_one_of_two_sources(both):
 def test_marks_are_no_part_of_means_and_masks():
     """Begin and end marks are encoded, and then left out."""
     torch.manual_seed(0)
-    text = dict(type='HuggingFaceText', config=CONFIGS['clip_text'])
+    text = dict(type='HuggingFaceText', config=TEXT_MODELS['clip_text'])
     model = MODELS.build(model_cfg(text=text)).eval()
     tokens = TokenBatch.from_lists(
         [[58, 3, 4, 59], [58, 5, 59]],

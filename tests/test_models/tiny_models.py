@@ -19,6 +19,33 @@ TEXT = dict(
 )
 WORDS = 'a red blue circle square on the left of big small two'.split()
 
+TEXT_SIZES = dict(
+    vocab_size=60,
+    hidden_size=12,
+    num_hidden_layers=3,
+    num_attention_heads=2,
+    intermediate_size=16,
+    max_position_embeddings=12,
+    bos_token_id=58,
+    eos_token_id=59,
+)
+VISION_SIZES = dict(
+    hidden_size=20,
+    num_hidden_layers=1,
+    num_attention_heads=2,
+    intermediate_size=16,
+    image_size=16,
+    patch_size=8,
+)
+TEXT_MODELS = dict(
+    bert=dict(model_type='bert', **TEXT_SIZES),
+    clip_text=dict(model_type='clip_text_model', **TEXT_SIZES),
+    clip=dict(
+        model_type='clip', text_config=TEXT_SIZES, vision_config=VISION_SIZES
+    ),
+)
+"""Configs of text models of transformers, by kind."""
+
 
 def model_cfg(**changes):
     """Config of a tiny pretrainer."""
