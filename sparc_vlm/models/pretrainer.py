@@ -19,6 +19,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sparc_vlm.models.adapters import AdapterKind, build_adapter, build_head
 from sparc_vlm.models.alignment import sparse_alignment
 from sparc_vlm.models.micro_batch import (
     in_micro_batches,
@@ -53,8 +54,9 @@ class ImageTextPretrainer(BaseModel):
     * global text         t_i     = g_t(mean over real tokens of f_t(y_i)_l)
 
     Where the paper is silent: g_v and g_t have no bias (they are linear), and
-    h_v is a linear layer of the encoder's width with a GELU after it. The
-    temperature starts at 0.07 and its inverse never passes 100.
+    h_v is a linear layer of the encoder's width with a GELU after it. Under an
+    objective that trains patches alone (PACL, FILIP) there is no h_v: v_i is
+    the mean of the v_{i,p}. The temperature's inverse never passes 100.
 
     Args:
         vision: Config of the image encoder (f_v).
@@ -66,6 +68,7 @@ class ImageTextPretrainer(BaseModel):
         resize: How `encode_image` makes a picture square, see
             `sparc_vlm.preprocess.resize_picture`.
         temperature: Where the learned temperature starts.
+        vision_adapter: g_v, 'linear' or PACL's 'residual', see `adapters`.
         data_preprocessor: Config; normalises images by default.
         micro_batch: Pairs that the encoders take at a time in training; None
             for all at once. Gradients are the same, see `micro_batch.py`.
@@ -86,6 +89,7 @@ class ImageTextPretrainer(BaseModel):
         image_size: int = 224,
         resize: Resize = 'stretch',
         temperature: float = 0.07,
+        vision_adapter: AdapterKind = 'linear',
         data_preprocessor: dict[str, Any] | None = None,
         micro_batch: int | None = None,
         init_cfg: dict[str, Any] | None = None,
@@ -111,8 +115,8 @@ class ImageTextPretrainer(BaseModel):
         self.resize = resize
         self.micro_batch = micro_batch
         width = self.vision.embed_dims
-        self.vision_head = nn.Sequential(nn.Linear(width, width), nn.GELU())
-        self.vision_adapter = nn.Linear(width, embed_dims, bias=False)
+        self.vision_head = build_head(width, self.objective)
+        self.vision_adapter = build_adapter(vision_adapter, width, embed_dims)
         self.text_adapter = nn.Linear(
             self.text.embed_dims, embed_dims, bias=False
         )
@@ -205,13 +209,10 @@ class ImageTextPretrainer(BaseModel):
             batch = self.data_preprocessor.normalise(batch)
         with evaluating(self.vision):
             features = self.vision.forward_patches(batch)
-        values = features.values
-        return ImageEmbeddings(
-            patches=self.vision_adapter(values),
-            dense=self.vision_adapter(self.vision_head(values)),
-            image=self._global_image(values),
-            grid=features.grid,
-        )
+        values, patches = features.values, self.vision_adapter(features.values)
+        dense = self.vision_adapter(self.vision_head(values))
+        image = self._global_image(values, patches)
+        return ImageEmbeddings(patches, dense, image, features.grid)
 
     @torch.no_grad()
     def encode_text(self, captions: str | Sequence[str]) -> TextEmbeddings:
@@ -288,14 +289,12 @@ class ImageTextPretrainer(BaseModel):
 
     @torch.no_grad()
     def _hold_ceiling(self) -> None:
-        """Keeps the parameter itself at the ceiling.
-
-        Past it the scale would have no gradient, and one step too far would
-        fix the temperature for the rest of the run.
-        """
+        """Keeps the parameter at the ceiling; beyond, it has no gradient."""
         self.log_scale.clamp_(max=MAX_LOG_SCALE)
 
-    def _global_image(self, values: Tensor) -> Tensor:
+    def _global_image(self, values: Tensor, patches: Tensor) -> Tensor:
+        if isinstance(self.vision_head, nn.Identity):
+            return patches.mean(1)
         return self.vision_adapter(self.vision_head(values.mean(1)))
 
     def _encode_pixels(
@@ -307,8 +306,9 @@ class ImageTextPretrainer(BaseModel):
         features = self.vision.forward_patches(images)
         values = features.values
         # An objective that never looks at patches does not pay for them.
+        is_local |= isinstance(self.vision_head, nn.Identity)
         patches = self.vision_adapter(values if is_local else values[:, :0])
-        return patches, self._global_image(values), features.kept
+        return patches, self._global_image(values, patches), features.kept
 
     def _encode_captions(
         self, tokens: TokenBatch, is_local: bool

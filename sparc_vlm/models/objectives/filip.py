@@ -117,14 +117,16 @@ class FILIP(nn.Module):
         Args:
             tokens: (B, L, D) token embeddings.
             patches: (B, P, D) patch embeddings.
-            patch_mask: (B, L, P) bool, the patches a token may look at.
+            patch_mask: (B, L, P) bool, the patches a token may look at; a
+                token that may look at none may look at all.
 
         Returns:
             (B, L, P) weights that add up to 1 over the patches.
         """
         cosines = alignment_scores(unit(tokens), unit(patches))
         if patch_mask is not None:
-            cosines = cosines.masked_fill(~patch_mask, -torch.inf)
+            allowed = patch_mask | ~patch_mask.any(-1, keepdim=True)
+            cosines = cosines.masked_fill(~allowed, -torch.inf)
         best = cosines.argmax(-1, keepdim=True)
         return torch.zeros_like(cosines).scatter_(-1, best, 1.0)
 
