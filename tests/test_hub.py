@@ -243,9 +243,7 @@ def test_tokenizers_of_others_come_back_with_their_length(tmp_path):
         sep_token='[SEP]',
     ).save_pretrained(tmp_path / 'theirs')
     cfg = model_cfg(
-        text=dict(
-            type='HuggingFaceText', config=BERT | dict(model_type='bert')
-        ),
+        text=dict(type='HuggingFaceText', config=TEXT_MODELS['bert']),
         tokenizer=dict(
             type='HuggingFaceTokenizer',
             path=str(tmp_path / 'theirs'),
