@@ -24,6 +24,18 @@ def load(name: str) -> Config:
     return load_config(FOLDER / f'{name}.py')
 
 
+def parts(name: str) -> tuple[str, str]:
+    """What trains and what is trained: 'clip_filip', 'vitb16'."""
+    trains, _, model = name.partition('_vit')
+    return trains, f'vit{model}'
+
+
+def objective_of(name: str) -> str:
+    """The class of a recipe's objective, in small letters."""
+    trains, _ = parts(name)
+    return 'sparc' if trains.startswith('sparc') else trains.split('_')[-1]
+
+
 def comment(file: Path) -> str:
     """The comment that a file begins with, in one line."""
     lines = []
@@ -67,7 +79,7 @@ def test_model_is_built(name):
         assert place == size
     assert cfg.model.text.max_length == cfg.tokenizer.max_length == 55
     assert cfg.model.text.vocab_size == cfg.tokenizer_training.vocab_size
-    assert type(model.objective).__name__.lower() == name.partition('_')[0]
+    assert type(model.objective).__name__.lower() == objective_of(name)
     assert model.text_adapter.out_features == cfg.model.embed_dims
 
 
@@ -85,11 +97,11 @@ def pairs(cfg):
 @pytest.mark.parametrize('name', NAMES)
 def test_says_what_it_trains(name):
     said = comment(FOLDER / f'{name}.py')
-    objective = name.partition('_')[0]
-    assert said.upper().startswith(objective.upper())
+    trains, model = parts(name)
+    assert said.upper().startswith(trains.split('_')[0].upper())
     other = beside(name)
-    if objective != 'sparc':
-        assert other == f'sparc_{name.partition("_")[2]}'
+    if objective_of(name) != 'sparc':
+        assert other == f'sparc_{model}'
     if other:
         assert other in NAMES
         assert name.endswith(other.removeprefix('sparc'))
@@ -125,7 +137,14 @@ BASELINES = [n for n in NAMES if not n.startswith('sparc')]
 def test_a_baseline_differs_in_the_objective_alone(name):
     one, sparc = (load(n).to_dict() for n in (name, beside(name)))
     objective = one['model'].pop('objective')
-    assert objective['type'].lower() == name.partition('_')[0]
+    assert objective['type'].lower() == objective_of(name)
+    if objective['type'] == 'PACL':  # its adapter is part of the method
+        assert one['model'].pop('vision_adapter') == 'residual'
+    if name == 'gloria_vitb16':  # as the paper ran it
+        assert one['train_cfg'].pop('max_iters') == 800_000
+        assert one['auto_batch'].pop('global_batch_size') == 4096
+        del sparc['train_cfg']['max_iters']
+        del sparc['auto_batch']['global_batch_size']
     width = one['model']['embed_dims']
     assert objective.get('embed_dims', width) == width
     assert sparc['model'].pop('objective')['type'] == 'SPARC'
@@ -135,12 +154,34 @@ def test_a_baseline_differs_in_the_objective_alone(name):
 def test_each_objective_has_its_recipes():
     recipes = {}
     for name in NAMES:
-        objective, _, rest = name.partition('_')
-        recipes.setdefault(objective, set()).add(rest)
+        trains, model = parts(name)
+        recipes.setdefault(trains, set()).add(model)
     assert recipes['clip'] <= recipes['sparc']
-    assert {'clip', 'sparc', 'mgca'} <= set(recipes)
-    for found in recipes.values():
-        assert found >= {'vitb16', 'vittiny_scenes'}
+    compared = {'clip', 'filip', 'clip_filip', 'pacl', 'gloria', 'mgca'}
+    ablations = {'sparc_no_sparsity', 'sparc_softmax'}
+    for trains in {'sparc', 'siglip'} | compared | ablations:
+        assert recipes[trains] >= {'vitb16', 'vittiny_scenes'}
+
+
+@pytest.mark.parametrize('model', ['vitb16', 'vittiny_scenes'])
+@pytest.mark.parametrize(
+    ('ablation', 'alignment'), [('no_sparsity', 'dense'), ('softmax',) * 2]
+)
+def test_an_ablation_differs_in_the_alignment_alone(
+    ablation, alignment, model
+):
+    one = load(f'sparc_{ablation}_{model}').to_dict()
+    sparc = load(f'sparc_{model}').to_dict()
+    assert one['model']['objective'].pop('alignment') == alignment
+    assert sparc['model']['objective'].pop('alignment', 'sparse') == 'sparse'
+    assert one == sparc
+
+
+def test_clip_is_added_to_filip():
+    for model in ('vitb16', 'vittiny_scenes'):
+        alone, both = load(f'filip_{model}'), load(f'clip_filip_{model}')
+        assert both.model.objective.pop('global_weight') == 1.0
+        assert alone.to_dict() == both.to_dict()
 
 
 def test_boxes_and_model_have_the_same_patches():
