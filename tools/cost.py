@@ -23,6 +23,7 @@ from sparc_vlm.cost import (  # noqa: E402
     Setting,
     cost_figure,
     cost_line,
+    cost_markdown,
     cost_table,
     memory_table,
     name_objectives,
@@ -30,6 +31,7 @@ from sparc_vlm.cost import (  # noqa: E402
 )
 from sparc_vlm.cost.update import DTYPES, MACHINES  # noqa: E402
 from sparc_vlm.engine import load_config  # noqa: E402
+from sparc_vlm.files import write_text  # noqa: E402
 
 USAGE = 2
 
@@ -76,6 +78,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         'written out and small blocks, as on a CPU (%(default)s)',
     )
     parser.add_argument('--json', type=Path, help='write what was counted')
+    parser.add_argument(
+        '--markdown', type=Path, help='write the table as Markdown'
+    )
     parser.add_argument('--plot', type=Path, help='draw it, PNG or PDF')
     parser.add_argument(
         '--cfg-options',
@@ -109,6 +114,8 @@ def main(arguments: list[str] | None = None) -> int:
         lines = count(configs, settings, console)
         if args.json:
             write_lines(args.json, lines, settings[0])
+        if args.markdown:
+            write_text(args.markdown, cost_markdown(lines) + '\n')
         if args.plot:
             args.plot.parent.mkdir(parents=True, exist_ok=True)
             cost_figure(lines).savefig(args.plot, dpi=150)

@@ -12,11 +12,14 @@ def test_counts_prints_and_draws(tmp_path, capsys):
     numbers, picture = tmp_path / 'cost.json', tmp_path / 'new' / 'cost.png'
     arguments = [*CONFIGS, '--batch-size', '8', '--devices', '4']
     arguments += ['--tokens', '6', '--json', str(numbers)]
-    assert main([*arguments, '--plot', str(picture), *SMALLER]) == 0
+    table = tmp_path / 'cost.md'
+    arguments += ['--plot', str(picture), '--markdown', str(table)]
+    assert main([*arguments, *SMALLER]) == 0
     said = capsys.readouterr()
     assert 'Cost of one update' in said.out
     assert 'Peak memory of ours' in said.out
     assert 'SPARC, batch 8' in said.err
+    assert table.read_text().startswith('|  | batch | TFLOPs, paper |')
     assert picture.stat().st_size > 10_000
     found = json.loads(numbers.read_text())
     assert found['setting'] == dict(
