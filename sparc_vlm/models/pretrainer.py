@@ -266,8 +266,11 @@ class ImageTextPretrainer(BaseModel):
         sizes = [len(images)]
         if self.micro_batch and self.training:
             sizes = micro_batches(*sizes, self.micro_batch, images.device)
+        masked = None if patch_mask is None else patch_mask.shape[-1]
         patches, image, kept = in_micro_batches(
-            partial(self._encode_pixels, is_local=is_local), images, sizes
+            partial(self._encode_pixels, is_local=is_local, masked=masked),
+            images,
+            sizes,
         )
         packed, text = in_micro_batches(
             partial(self._encode_captions, is_local=is_local), tokens, sizes
@@ -298,13 +301,23 @@ class ImageTextPretrainer(BaseModel):
         return self.vision_adapter(self.vision_head(values.mean(1)))
 
     def _encode_pixels(
-        self, images: Tensor, is_local: bool
+        self, images: Tensor, is_local: bool, masked: int | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Patch embeddings, global ones, and which patches were kept."""
+        """Patch embeddings, global ones, and which patches were kept.
+
+        `masked` is the number of patches that a mask over them counts.
+        """
         if images.dtype == torch.uint8:
             images = self.data_preprocessor.normalise(images)
         features = self.vision.forward_patches(images)
         values = features.values
+        rows, columns = features.grid
+        if masked is not None and masked != rows * columns:
+            raise ValueError(
+                f'patch_mask counts {masked} patches, but the image encoder '
+                f'sees {rows} x {columns}: give the data the patch size of '
+                'the model'
+            )
         # An objective that never looks at patches does not pay for them.
         is_local |= isinstance(self.vision_head, nn.Identity)
         patches = self.vision_adapter(values if is_local else values[:, :0])

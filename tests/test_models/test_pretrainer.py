@@ -280,6 +280,14 @@ def test_patch_masks_follow_dropped_patches():
             assert torch.equal(pairs.patch_mask[i, :, j], mask[i, :, patch])
 
 
+@pytest.mark.parametrize('dropped', [0.0, 0.5])
+def test_a_patch_mask_of_another_grid_is_refused(dropped):
+    model = pretrainer(vision=VIT | dict(patch_drop_rate=dropped)).train()
+    mask = torch.ones(3, 5, 9, dtype=torch.bool)
+    with pytest.raises(ValueError, match='counts 9 patches, but.*4 x 4'):
+        model(images(), MARKED, mask)
+
+
 def test_patch_masks_pass_through_and_matter():
     model = pretrainer().eval()
     mask = torch.zeros(3, 5, 16, dtype=torch.bool)
