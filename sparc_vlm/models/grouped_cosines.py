@@ -62,15 +62,18 @@ class _Attention(torch.autograd.Function):
         scores = (tokens.to(kind) @ flat.to(kind).T).view(shape)
         scores = scores.to(tokens.dtype)
         weights = scores.softmax(-1)
-        weighed = torch.bmm(
-            weights.to(kind).transpose(0, 1), products.to(kind)
-        ).transpose(0, 1)
+        # Image by image, (r, n, P), for the products; token by token for all
+        # else. Copies are cheaper than arithmetic across two layouts.
+        by_image = weights.to(kind).transpose(0, 1).contiguous()
+        weighed = torch.bmm(by_image, products.to(kind))
+        weighed = weighed.transpose(0, 1).contiguous().to(tokens.dtype)
         inner = (weights * scores).sum(-1)
         square = (weights * weighed).sum(-1)
         if any(ctx.needs_input_grad):
             ctx.kind = kind
+            small = inner, square
             ctx.save_for_backward(
-                tokens, flat, scores, weights, weighed, inner, square
+                tokens, flat, scores, weights, by_image, weighed, *small
             )
         return inner, square
 
@@ -78,23 +81,23 @@ class _Attention(torch.autograd.Function):
     def backward(
         ctx: Any, to_inner: Tensor, to_square: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, None]:
-        tokens, flat, scores, weights, weighed, inner, square = (
+        tokens, flat, scores, weights, by_image, weighed, *small = (
             ctx.saved_tensors
         )
+        inner, square = small
         kind = ctx.kind
         # d inner / d s_p = a_p (s_p - inner + 1)
         # d square / d s_p = 2 a_p ((G a)_p - square)
         twice = 2 * to_square
         constant = to_inner * (1 - inner) - twice * square
         slope = torch.addcmul(constant[..., None], scores, to_inner[..., None])
-        slope.addcmul_(weighed.to(slope.dtype), twice[..., None]).mul_(weights)
+        slope.addcmul_(weighed, twice[..., None]).mul_(weights)
         slope = slope.to(kind).flatten(1)
         of_tokens = (slope @ flat.to(kind)).to(tokens.dtype)
         of_patches = (slope.T @ tokens.to(kind)).to(tokens.dtype)
         # d square / d G = a a'
-        scaled = (weights * to_square[..., None]).to(kind)
-        of_products = torch.bmm(
-            scaled.permute(1, 2, 0), weights.to(kind).transpose(0, 1)
-        ).to(tokens.dtype)
+        scaled = by_image * to_square.T[..., None].to(kind)
+        of_products = torch.bmm(scaled.transpose(1, 2), by_image)
+        of_products = of_products.to(tokens.dtype)
         shape = scores.shape[1], scores.shape[2], -1
         return of_tokens, of_patches.view(shape), of_products, None
