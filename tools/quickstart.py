@@ -261,13 +261,14 @@ def compare(
         for arm in arms
     ]
     found = versions()
+    scalars = {arm.name: read_scalars(arm.folder) for arm in arms}
     details.append(', '.join(f'{k} {v}' for k, v in found.items()))
     page = comparison.comparison_page(
         f'{" and ".join(models)} on drawn scenes',
         table,
         said,
         models,
-        {arm.name: read_scalars(arm.folder) for arm in arms},
+        scalars,
         source,
         range(min(DRAWN, pictures)),
         details,
@@ -282,6 +283,12 @@ def compare(
         'seconds': seconds,
         'config': {arm.name: arm.settings()['config'] for arm in arms},
         'versions': found,
+        'last_logged': {
+            name: {
+                key: list(values.values())[-1] for key, values in own.items()
+            }
+            for name, own in scalars.items()
+        },
     }
     samples = {
         name: [result.to_json() for result in own]

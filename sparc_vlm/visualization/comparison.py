@@ -33,6 +33,9 @@ MEASURES = [
 ]
 CURVES = {
     'loss': 'loss',
+    'loss_local': 'local loss, weighted',
+    'rolled_local': 'the same beside another image',
+    'effective_patches': 'patches that a token spreads over',
     'retrieval/i2t_r1': 'image to text R@1 (%)',
     'retrieval/t2i_r1': 'text to image R@1 (%)',
 }
