@@ -21,12 +21,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from sparc_vlm.cost import (  # noqa: E402
     Line,
     Setting,
+    above_clip_markdown,
     cost_figure,
     cost_line,
     cost_markdown,
     cost_table,
     memory_table,
     name_objectives,
+    point,
     write_lines,
 )
 from sparc_vlm.cost.update import DTYPES, MACHINES  # noqa: E402
@@ -79,7 +81,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--json', type=Path, help='write what was counted')
     parser.add_argument(
-        '--markdown', type=Path, help='write the table as Markdown'
+        '--markdown', type=Path, help='write tables as Markdown'
     )
     parser.add_argument('--plot', type=Path, help='draw it, PNG or PDF')
     parser.add_argument(
@@ -113,9 +115,10 @@ def main(arguments: list[str] | None = None) -> int:
         }
         lines = count(configs, settings, console)
         if args.json:
-            write_lines(args.json, lines, settings[0])
+            write_lines(args.json, lines, settings[0], configs)
         if args.markdown:
-            write_text(args.markdown, cost_markdown(lines) + '\n')
+            tables = [cost_markdown(lines), above_clip_markdown(lines), '']
+            write_text(args.markdown, '\n\n'.join(tables))
         if args.plot:
             args.plot.parent.mkdir(parents=True, exist_ok=True)
             cost_figure(lines).savefig(args.plot, dpi=150)
@@ -149,7 +152,13 @@ def count(
                     task,
                     description=f'{names[path]}, batch {setting.batch_size}',
                 )
-                lines.append(cost_line(cfg, path, names[path], setting))
+                line = cost_line(cfg, path, names[path], setting)
+                lines.append(line)
+                tflops, megabytes = point(line.ours)
+                progress.console.print(
+                    f'{line.objective}, batch {line.batch_size}: '
+                    f'{tflops:.3g} TFLOPs, {megabytes:.0f} MB'
+                )
                 progress.advance(task)
     return lines
 

@@ -1,6 +1,7 @@
 """What one update costs: operations and memory, counted without a machine."""
 
 from sparc_vlm.cost.report import (
+    above_clip_markdown,
     cost_figure,
     cost_markdown,
     cost_table,
@@ -23,6 +24,7 @@ __all__ = [
     'Line',
     'Point',
     'Setting',
+    'above_clip_markdown',
     'cost_figure',
     'cost_line',
     'cost_markdown',

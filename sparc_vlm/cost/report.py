@@ -8,7 +8,14 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from sparc_vlm.cost.memory import KINDS
-from sparc_vlm.cost.results import MEGABYTE, Line, Point, paper_table, point
+from sparc_vlm.cost.results import (
+    MEGABYTE,
+    TERA,
+    Line,
+    Point,
+    paper_table,
+    point,
+)
 
 COLOURS = {
     'CLIP': '#8a8f98',
@@ -20,6 +27,7 @@ COLOURS = {
 }
 OTHER = '#4c4c4c'
 MISSING = '-'
+COLUMNS = ('paper', 'one-shot', 'ours')
 
 
 def cost_table(lines: Sequence[Line]) -> Table:
@@ -32,7 +40,7 @@ def cost_table(lines: Sequence[Line]) -> Table:
     table.add_column('')
     table.add_column('batch', justify='right')
     for unit in ('TFLOPs', 'peak MB'):
-        for column in ('paper', 'one-shot', 'ours'):
+        for column in COLUMNS:
             table.add_column(f'{unit}\n{column}', justify='right')
     previous = None
     for line in lines:
@@ -74,10 +82,34 @@ def cost_markdown(lines: Sequence[Line]) -> str:
     """
     head = ['', 'batch']
     for unit in ('TFLOPs', 'MB'):
-        head += [f'{unit}, {c}' for c in ('paper', 'one-shot', 'ours')]
-    rows = [head, ['---', *['---:'] * (len(head) - 1)]]
-    rows += [_cells(line) for line in lines]
-    return '\n'.join(f'| {" | ".join(row)} |' for row in rows)
+        head += [f'{unit}, {c}' for c in COLUMNS]
+    return _markdown(head, [_cells(line) for line in lines])
+
+
+def above_clip_markdown(lines: Sequence[Line]) -> str:
+    """What each objective takes above CLIP at its batch, as Markdown.
+
+    Args:
+        lines: What was counted; batches without CLIP are left out.
+    """
+    clip = {
+        line.batch_size: line for line in lines if line.objective == 'CLIP'
+    }
+    rows = []
+    for line in lines:
+        base = clip.get(line.batch_size)
+        if base is None or base is line:
+            continue
+        said = MISSING
+        if line.paper and base.paper:
+            said = f'{line.paper.tflops - base.paper.tflops:.2f}'
+        more = [
+            f'{(own.flops - base.ours.flops) / TERA:.3f}'
+            for own in (line.one_shot, line.ours)
+        ]
+        rows.append([line.objective, str(line.batch_size), said, *more])
+    head = ['TFLOPs above CLIP', 'batch', *COLUMNS]
+    return _markdown(head, rows)
 
 
 def cost_figure(lines: Sequence[Line]) -> Figure:
@@ -145,3 +177,8 @@ def _cells(line: Line) -> list[str]:
 
 def _tera(value: float) -> str:
     return f'{value:.2f}' if value >= 0.1 else f'{value:.1g}'
+
+
+def _markdown(head: list[str], rows: list[list[str]]) -> str:
+    rule = ['---', *['---:'] * (len(head) - 1)]
+    return '\n'.join(f'| {" | ".join(row)} |' for row in (head, rule, *rows))

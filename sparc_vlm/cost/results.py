@@ -137,7 +137,10 @@ def name_objectives(configs: Mapping[str, Config]) -> dict[str, str]:
 
 
 def write_lines(
-    path: str | Path, lines: Sequence[Line], setting: Setting
+    path: str | Path,
+    lines: Sequence[Line],
+    setting: Setting,
+    configs: Mapping[str, Config],
 ) -> None:
     """Writes what was counted as JSON.
 
@@ -145,6 +148,7 @@ def write_lines(
         path: The file.
         lines: What was counted.
         setting: Of any of them; its batch size is left out.
+        configs: What was counted, by path; their models are written too.
 
     Raises:
         OSError: It cannot be written.
@@ -153,6 +157,10 @@ def write_lines(
     del shared['batch_size']
     report = {
         'setting': shared,
+        'models': {
+            Path(name).stem: cfg.model.to_dict()
+            for name, cfg in configs.items()
+        },
         'lines': [line.to_json() for line in lines],
         'versions': versions(),
     }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+from dataclasses import replace
 
 import pytest
 from mmengine.config import Config
@@ -13,6 +15,7 @@ from sparc_vlm.cost import (
     Line,
     Point,
     Setting,
+    above_clip_markdown,
     cost_figure,
     cost_markdown,
     cost_table,
@@ -62,6 +65,14 @@ def test_tables():
     assert lines[2] == '| CLIP | 2048 | 1.15 | 1.20 | 1.20 | 4394 | 33 | 33 |'
 
 
+def test_above_clip():
+    rows = above_clip_markdown(LINES).splitlines()[2:]
+    assert rows == ['| FILIP | 2048 | - | 4.800 | 1.200 |']
+    said = Point(1.37, 4394)
+    known = [*LINES[:2], replace(LINES[2], paper=said)]
+    assert '| FILIP | 2048 | 0.22 |' in above_clip_markdown(known)
+
+
 def test_small_models_are_not_shown_as_nothing():
     small = Cost(3 * 10**9, made().peak, 'forward', 0)
     line = Line('CLIP', 'tiny', 8, small, small)
@@ -84,8 +95,11 @@ def test_figure_draws_ours_and_the_papers(tmp_path):
 
 def test_json_comes_back(tmp_path):
     path = tmp_path / 'cost.json'
-    write_lines(path, LINES, Setting(2048))
+    cfg = Config(dict(model=dict(objective=dict(type='CLIP'))))
+    write_lines(path, LINES, Setting(2048), {'configs/clip.py': cfg})
     assert read_lines(path) == LINES
+    models = json.loads(path.read_text())['models']
+    assert models == {'clip': cfg.model.to_dict()}
 
 
 def test_the_papers_table():
