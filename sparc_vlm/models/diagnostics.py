@@ -12,6 +12,9 @@ from sparc_vlm.models.alignment import AlignmentFunction, group_patches
 from sparc_vlm.models.contrastive import token_losses
 from sparc_vlm.structures import PairEmbeddings
 
+# Enough for a mean; more would cost time and memory at every step.
+ROLLED_PAIRS = 64
+
 
 @torch.no_grad()
 def rolled_loss(pairs: PairEmbeddings, align: AlignmentFunction) -> Tensor:
@@ -21,18 +24,18 @@ def rolled_loss(pairs: PairEmbeddings, align: AlignmentFunction) -> Tensor:
     contributes; where there is none, the loss is won from the caption alone.
 
     Args:
-        pairs: Embeddings of the batch; padding must be finite.
+        pairs: Embeddings of the batch, of which the first `ROLLED_PAIRS` are
+            taken; padding must be finite.
         align: Gives the weights of the patches, (B, L, P).
 
     Returns:
         Scalar, mean over a caption's tokens, then over the batch.
     """
-    patches = pairs.patches.roll(-1, 0)
-    grouped = group_patches(align(pairs.tokens, patches), patches)
-    losses = token_losses(
-        grouped, pairs.tokens, pairs.token_mask, pairs.logit_scale
-    )
-    return (losses.sum(1) / pairs.token_mask.sum(1).clamp(min=1)).mean()
+    tokens, mask = pairs.tokens[:ROLLED_PAIRS], pairs.token_mask[:ROLLED_PAIRS]
+    patches = pairs.patches[:ROLLED_PAIRS].roll(-1, 0)
+    grouped = group_patches(align(tokens, patches), patches)
+    losses = token_losses(grouped, tokens, mask, pairs.logit_scale)
+    return (losses.sum(1) / mask.sum(1).clamp(min=1)).mean()
 
 
 @torch.no_grad()

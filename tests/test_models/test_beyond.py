@@ -8,6 +8,7 @@ import torch
 from torch import distributed as dist
 from torch.nn import functional as F
 
+from sparc_vlm.models import diagnostics
 from sparc_vlm.models.alignment import sparse_alignment
 from sparc_vlm.models.diagnostics import effective_patches, rolled_loss
 from sparc_vlm.models.objectives import SPARC
@@ -149,6 +150,21 @@ def test_rolled_loss_is_the_local_loss_beside_the_next_image():
     assert not got.requires_grad
     logged = SPARC(local_weight=3.0)(pairs)['rolled_local']
     torch.testing.assert_close(logged, 3 * got)
+
+
+def test_rolled_loss_takes_some_pairs_of_a_large_batch(monkeypatch):
+    monkeypatch.setattr(diagnostics, 'ROLLED_PAIRS', 2)
+    got = rolled_loss(random_pairs([4, 2, 3, 1]), sparse_alignment)
+    pairs = random_pairs([4, 2, 3, 1])
+    two = dataclasses.replace(
+        pairs,
+        **{
+            key: getattr(pairs, key)[:2]
+            for key in ('image', 'text', 'tokens', 'token_mask')
+        },
+        patches=pairs.patches[[1, 0]],
+    )
+    torch.testing.assert_close(got, local_loss(two).detach())
 
 
 def test_effective_patches():
