@@ -16,6 +16,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from safetensors.torch import save as serialise
+from torch import Tensor
 
 from sparc_vlm.files import atomic_file, write_json
 from sparc_vlm.models import ImageTextPretrainer
@@ -34,7 +35,10 @@ ENCODERS = ('vision', 'text')
 
 
 def save(
-    model: ImageTextPretrainer, folder: str | Path, model_cfg: dict[str, Any]
+    model: ImageTextPretrainer,
+    folder: str | Path,
+    model_cfg: dict[str, Any],
+    weights: dict[str, Tensor] | None = None,
 ) -> Path:
     """Writes a model folder; each file is replaced whole or not at all.
 
@@ -42,6 +46,7 @@ def save(
         model: The model.
         folder: Where to; made if it is not there.
         model_cfg: The config that the model was built from.
+        weights: In place of those that the model has.
 
     Returns:
         The folder.
@@ -58,7 +63,7 @@ def save(
         )
     state = {
         key: value.detach().cpu().contiguous()
-        for key, value in model.state_dict().items()
+        for key, value in (weights or model.state_dict()).items()
     }
     with atomic_file(folder / WEIGHTS_FILE) as file:
         file.write(serialise(state))
@@ -116,9 +121,10 @@ class ExportHook(Hook):
 
         Args:
             runner: The runner.
-            checkpoint: Unused.
+            checkpoint: What it holds.
         """
-        self._export(runner)
+        done = checkpoint.get('meta', {}).get('iter', runner.iter)
+        self._export(runner, checkpoint.get('state_dict'), done)
 
     def after_train(self, runner: Runner) -> None:
         """Exports the final weights.
@@ -126,17 +132,21 @@ class ExportHook(Hook):
         Args:
             runner: The runner.
         """
-        self._export(runner)
+        # All processes: each may hold a part of them.
+        weights = runner.weights() if hasattr(runner, 'weights') else None
+        self._export(runner, weights, runner.iter)
 
-    def _export(self, runner: Runner) -> None:
-        if runner.rank != 0 or self._exported_at == runner.iter:
+    def _export(
+        self, runner: Runner, weights: dict[str, Tensor] | None, done: int
+    ) -> None:
+        if runner.rank != 0 or self._exported_at == done:
             return
         model = runner.model
         model = model.module if is_model_wrapper(model) else model
         folder = Path(runner.work_dir) / self.folder
         try:
-            save(model, folder, runner.cfg.model.to_dict())
-            self._exported_at = runner.iter
+            save(model, folder, runner.cfg.model.to_dict(), weights)
+            self._exported_at = done
         except OSError as error:
             runner.logger.warning(
                 f'the model folder {folder} could not be written ({error}); '
@@ -231,6 +241,7 @@ def _portable(
     """The config without what only training or this machine needs."""
     cfg = json.loads(json.dumps(model_cfg, default=str))
     cfg.pop('init_cfg', None)
+    cfg.pop('micro_batch', None)
     for name in ENCODERS:
         encoder = getattr(model, name)
         if hasattr(encoder, 'portable_cfg'):

@@ -18,7 +18,7 @@ CODE = sorted(
 # one idea a file: six files of seven stay below the first number, and all
 # below the second, except those named here with the length they may have
 USUAL, MOST = 250, 320
-LONGER = {'sparc_vlm/engine/runner.py': 380}
+LONGER: dict[str, int] = {}
 
 
 def ruff(*arguments):

@@ -21,6 +21,7 @@ from sparc_vlm.engine.config_types import (
     typed_dicts,
 )
 from sparc_vlm.engine.signatures import arguments
+from sparc_vlm.engine.strategies import shares_out
 from sparc_vlm.registry import DATASETS
 
 FILE_KEYS = ('ann_file', 'checkpoint', 'load_from', 'image_root')
@@ -116,6 +117,7 @@ def check_config(cfg: Config) -> None:
     _check_files(content, '', FILE_KEYS)
     _check_schedule(content)
     _check_compile(content)
+    shares_out(content.get('strategy'))
 
 
 def _check_arguments(

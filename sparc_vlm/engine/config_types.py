@@ -29,15 +29,19 @@ TOP: dict[str, tuple[Registry, ...]] = {
     'vis_backends': (root.VISBACKENDS,),
     'log_processor': (root.LOG_PROCESSORS,),
     'model_wrapper_cfg': (root.MODEL_WRAPPERS,),
+    'strategy': (root.STRATEGIES,),
 }
 """By the field of the config; what is below it inherits it."""
 
 BELOW: dict[str, tuple[Registry, ...]] = {
+    'auto_wrap_policy': (root.FUNCTIONS,),
     'batch_sampler': (own.DATA_SAMPLERS,),
     'collate_fn': (root.FUNCTIONS,),
+    'check_fn': (root.FUNCTIONS,),
     'data_preprocessor': (own.MODELS,),
     'dataset': (own.DATASETS,),
     'init_cfg': (root.WEIGHT_INITIALIZERS,),
+    'model_wrapper': (root.MODEL_WRAPPERS,),
     'optimizer': (root.OPTIMIZERS,),
     'pipeline': (own.TRANSFORMS,),
     'sampler': (own.DATA_SAMPLERS,),

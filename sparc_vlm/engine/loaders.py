@@ -22,6 +22,7 @@ class TrainLoaders:
     Args:
         loaders: A loader or its config, or a list of either.
         steps: Steps of the whole run, which is the `len` that hooks see.
+        rounds: Batches of each loader that a step takes.
 
     Raises:
         ValueError: No loader was given.
@@ -29,7 +30,7 @@ class TrainLoaders:
 
     dataset = None
 
-    def __init__(self, loaders: Any, steps: int) -> None:
+    def __init__(self, loaders: Any, steps: int, rounds: int = 1) -> None:
         if not isinstance(loaders, (list, tuple)):
             loaders = [loaders]
         if not loaders:
@@ -39,6 +40,7 @@ class TrainLoaders:
             for loader in loaders
         ]
         self.steps = steps
+        self.rounds = rounds
         self.wait = 0.0
         self._iterators: list[Iterator] = []
 
@@ -59,7 +61,7 @@ class TrainLoaders:
         return sum(loader.batch_size for loader in self.loaders)
 
     def draw(self) -> list[Any]:
-        """The next batch of each loader; `wait` is the seconds it took.
+        """The next batch of each loader; the seconds are added to `wait`.
 
         Workers start at the first call, after a position was loaded.
 
@@ -76,7 +78,7 @@ class TrainLoaders:
                 'a training loader came to its end: PretrainLoop needs '
                 'endless ones (the registered LOADERS are)'
             ) from None
-        self.wait = time.perf_counter() - start
+        self.wait += time.perf_counter() - start
         return batches
 
     def epochs_done(self, steps: int) -> list[int | None]:
@@ -84,9 +86,9 @@ class TrainLoaders:
 
         None for a loader that does not know how many pairs it has.
         """
-        world = dist.get_world_size()
+        batches = steps * self.rounds * dist.get_world_size()
         return [
-            steps * loader.batch_size * world // loader.pairs_per_epoch
+            batches * loader.batch_size // loader.pairs_per_epoch
             if loader.pairs_per_epoch
             else None
             for loader in self.loaders

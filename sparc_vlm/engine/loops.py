@@ -12,15 +12,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from mmengine import dist
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop
 from torch import Tensor, nn
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 from sparc_vlm.engine.data_report import DataReport, joined
 from sparc_vlm.engine.loaders import TrainLoaders
 from sparc_vlm.engine.randomness import seed_step
+from sparc_vlm.engine.step_log import mean_of, named, numbers
 from sparc_vlm.registry import LOOPS
 
 
@@ -33,6 +34,11 @@ class PretrainLoop(BaseLoop):
     several datasets), updates once, and steps the schedule once. Batches are
     dicts of the model's arguments; a `report` in them is counted and logged.
 
+    With `optim_wrapper.accumulative_counts=n` a step does so n times before
+    it updates, with the mean of the n gradients. It stays one step: of the
+    schedule, of the log, and between checkpoints. mmengine's loops count
+    each of the n as an iteration.
+
     Args:
         runner: mmengine's runner.
         dataloader: A loader of the LOADERS registry, its config, or a list.
@@ -44,8 +50,7 @@ class PretrainLoop(BaseLoop):
             they have been gone through.
 
     Raises:
-        ValueError: A count is not positive, or the optimizer wrapper
-            accumulates over steps.
+        ValueError: A count is not positive.
     """
 
     def __init__(
@@ -62,7 +67,14 @@ class PretrainLoop(BaseLoop):
                 'max_iters, val_interval and report_interval must be at '
                 f'least 1, got {max_iters}, {val_interval}, {report_interval}'
             )
-        super().__init__(runner, TrainLoaders(dataloader, max_iters))
+        self.rounds = _take_rounds(runner)
+        if self.rounds < 1:
+            raise ValueError(
+                'optim_wrapper.accumulative_counts must be at least 1, got '
+                f'{self.rounds}'
+            )
+        loaders = TrainLoaders(dataloader, max_iters, self.rounds)
+        super().__init__(runner, loaders)
         self._max_iters = max_iters
         self._iter = 0
         self._epoch = 0
@@ -101,7 +113,8 @@ class PretrainLoop(BaseLoop):
     @property
     def pairs_per_step(self) -> int:
         """Pairs of one update, over all datasets and processes."""
-        return self.dataloader.batch_size * dist.get_world_size()
+        pairs = self.dataloader.batch_size * self.rounds
+        return pairs * dist.get_world_size()
 
     @property
     def model(self) -> nn.Module:
@@ -112,11 +125,6 @@ class PretrainLoop(BaseLoop):
     def run(self) -> nn.Module:
         """Trains to the end; returns the model."""
         runner = self.runner
-        if getattr(runner.optim_wrapper, '_accumulative_counts', 1) != 1:
-            raise ValueError(
-                'PretrainLoop updates in every iteration: leave '
-                'optim_wrapper.accumulative_counts at 1'
-            )
         if self._iter >= self._max_iters:
             runner.logger.info(
                 f'the checkpoint is at iteration {self._iter} of '
@@ -142,14 +150,10 @@ class PretrainLoop(BaseLoop):
 
     def run_iter(self) -> None:
         """Does one update."""
-        batches = self.dataloader.draw()
+        self.dataloader.wait = 0.0
+        batches = self._draw()
         # After the data: a loader that starts draws a seed for its workers.
         seed_step(self.runner.seed, self._iter, dist.get_rank())
-        for batch, report in zip(batches, self.reports, strict=True):
-            if isinstance(batch, dict) and 'report' in batch:
-                news = batch.pop('report')
-                report.add(news)
-                self.total.add(news)
         shown = batches[0] if len(batches) == 1 else batches
         names = dict(batch_idx=self._iter, data_batch=shown)
         self.runner.call_hook('before_train_iter', **names)
@@ -176,17 +180,37 @@ class PretrainLoop(BaseLoop):
         self.reports = [joined([report]) for report in state['reports']]
         self.total = joined([state['total']])
 
+    def _draw(self) -> list[Any]:
+        """A batch of each loader; what they report is counted."""
+        batches = self.dataloader.draw()
+        for batch, report in zip(batches, self.reports, strict=True):
+            if isinstance(batch, dict) and 'report' in batch:
+                news = batch.pop('report')
+                report.add(news)
+                self.total.add(news)
+        return batches
+
     def _update(self, batches: list[Any]) -> dict[str, float]:
-        """Gradients of all batches, one update; what to log."""
+        """Gradients of all batches, one update; what to log.
+
+        Args:
+            batches: Of the first round; the others are drawn here.
+        """
         wrapper = self.runner.optim_wrapper
-        logs = []
-        for place, batch in enumerate(batches):
-            with self._exchange(place == len(batches) - 1):
-                loss, log = self._forward(batch)
-                wrapper.backward(loss)
-            logs.append(log)
+        rounds = []
+        for number in range(1, self.rounds + 1):
+            if number > 1:
+                batches = self._draw()
+            logs = []
+            for place, batch in enumerate(batches, 1):
+                last = number == self.rounds and place == len(batches)
+                with self._exchange(last):
+                    loss, log = self._forward(batch)
+                    wrapper.backward(loss / self.rounds)
+                logs.append(log)
+            rounds.append(named(logs, self.dataloader.names))
         # Read before the update is queued, or the device is waited for twice.
-        outputs = _numbers(_named(logs, self.dataloader.names))
+        outputs = numbers(mean_of(rounds))
         wrapper.step()
         wrapper.zero_grad()
         if getattr(wrapper, 'last_step_skipped', False):
@@ -200,7 +224,8 @@ class PretrainLoop(BaseLoop):
 
     def _forward(self, batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
         runner, model = self.runner, self.model
-        with runner.optim_wrapper.optim_context(runner.model):
+        # The bare model: when to exchange gradients is decided here.
+        with runner.optim_wrapper.optim_context(model):
             data = model.data_preprocessor(self._arguments(batch), True)
             losses = runner.model._run_forward(data, mode='loss')
         return model.parse_losses(losses)
@@ -217,11 +242,17 @@ class PretrainLoop(BaseLoop):
 
     @contextmanager
     def _exchange(self, now: bool) -> Iterator[None]:
-        """Processes exchange gradients only with the last batch."""
-        if now or not hasattr(self.runner.model, 'no_sync'):
+        """Processes exchange gradients only with the last batch.
+
+        Not so where they share out the parameters: gradients that wait for
+        an exchange are whole, and would take the memory that is saved.
+        """
+        model = self.runner.model
+        shared = isinstance(model, FullyShardedDataParallel)
+        if now or shared or not hasattr(model, 'no_sync'):
             yield
         else:
-            with self.runner.model.no_sync():
+            with model.no_sync():
                 yield
 
     def _validation_due(self) -> bool:
@@ -263,19 +294,18 @@ class PretrainLoop(BaseLoop):
         return joined(states).text()
 
 
-def _named(logs: list[dict[str, Tensor]], names: list[str]) -> dict:
-    """The logged values of all datasets: their own, and the sum of losses."""
-    if len(logs) == 1:
-        return logs[0]
-    merged = {'loss': sum(log['loss'] for log in logs)}
-    for name, log in zip(names, logs, strict=True):
-        merged.update({f'{name}/{key}': log[key] for key in log})
-    return merged
+def _take_rounds(runner: Any) -> int:
+    """How often to go round before an update, taken from the wrapper.
 
-
-def _numbers(values: dict[str, Tensor]) -> dict[str, float]:
-    """Tensors of one element as numbers, fetched from the device at once."""
-    tensors = [
-        value.detach().double().reshape(()) for value in values.values()
-    ]
-    return dict(zip(values, torch.stack(tensors).tolist(), strict=True))
+    The wrapper then updates whenever it is told to.
+    """
+    wrapper = runner.optim_wrapper
+    if isinstance(wrapper, dict):
+        rest = dict(wrapper)
+        rounds = rest.pop('accumulative_counts', 1)
+        runner.optim_wrapper = type(wrapper)(rest)
+        return rounds
+    rounds = getattr(wrapper, '_accumulative_counts', 1)
+    if rounds != 1:
+        wrapper._accumulative_counts = 1
+    return rounds

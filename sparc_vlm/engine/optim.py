@@ -20,6 +20,7 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from sparc_vlm.engine.sharding import Sharding
 from sparc_vlm.registry import OPTIM_WRAPPERS
 
 DTYPES = ('bfloat16', 'float16')
@@ -36,8 +37,8 @@ class AutocastOptimWrapper(OptimWrapper):
     A step whose loss or gradient norm is not finite, in any process, is left
     out in every process: parameters and optimizer state stay as they were.
     It still counts as an iteration, so the schedule does not shift. The norm
-    is taken over the gradients as they are summed over processes (DDP);
-    sharded parameters (FSDP) are not for this wrapper.
+    is that of the whole gradient, also where each process has a piece of it
+    (FSDP, see `share_out`).
 
     Args:
         optimizer: The optimizer to wrap.
@@ -75,6 +76,7 @@ class AutocastOptimWrapper(OptimWrapper):
         if dtype == 'float16':
             self.scaler = torch.amp.GradScaler(self.device.type)
         self.max_skipped_in_a_row = max_skipped_in_a_row
+        self.sharding: Sharding | None = None
         self.skipped = 0
         self.skipped_in_a_row = 0
         self._losses: list[Tensor] = []
@@ -83,6 +85,22 @@ class AutocastOptimWrapper(OptimWrapper):
     def last_step_skipped(self) -> bool:
         """Whether the latest step was left out."""
         return self.skipped_in_a_row > 0
+
+    def share_out(self, sharding: Sharding) -> None:
+        """Goes on with parameters of which each process has a piece.
+
+        Args:
+            sharding: How they are shared out.
+
+        Raises:
+            ValueError: The loss is scaled; processes would scale it apart.
+        """
+        if self.scaler is not None:
+            raise ValueError(
+                "optim_wrapper.dtype: FSDP needs 'bfloat16' or None, since "
+                'the loss scale of float16 would differ between processes'
+            )
+        self.sharding = sharding
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -114,6 +132,8 @@ class AutocastOptimWrapper(OptimWrapper):
         """
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer)
+        if self.sharding is not None:
+            self.sharding.average_scalars()
         parameters = [
             parameter
             for group in self.optimizer.param_groups
@@ -133,8 +153,14 @@ class AutocastOptimWrapper(OptimWrapper):
             self.scaler.update()
 
     def state_dict(self) -> dict[str, Any]:
-        """Optimizer, loss scale and counts of steps left out."""
+        """Optimizer, loss scale and counts of steps left out.
+
+        Whole also where parameters are shared out; all processes must call
+        it then, and the first one has it all.
+        """
         state = super().state_dict()
+        if self.sharding is not None:
+            state.update(self.sharding.optimizer_state(self.optimizer))
         state['skipped'] = [self.skipped, self.skipped_in_a_row]
         if self.scaler is not None:
             state['loss_scaler'] = self.scaler.state_dict()
@@ -147,12 +173,19 @@ class AutocastOptimWrapper(OptimWrapper):
         scale = state.pop('loss_scaler', None)
         if self.scaler is not None and scale:
             self.scaler.load_state_dict(scale)
-        super().load_state_dict(state)
+        if self.sharding is None:
+            super().load_state_dict(state)
+            return
+        base = state.pop('base_param_settings', None)
+        self.base_param_settings = base or self.base_param_settings
+        self.sharding.load_optimizer(self.optimizer, state)
 
     def _norm(self, parameters: list[nn.Parameter]) -> Tensor:
-        order = (self.clip_grad_kwargs or {}).get('norm_type', 2.0)
+        order = float((self.clip_grad_kwargs or {}).get('norm_type', 2.0))
+        if self.sharding is not None:
+            return self.sharding.norm(parameters, order)
         gradients = [parameter.grad for parameter in parameters]
-        return get_total_norm(gradients, float(order)).to(self.device)
+        return get_total_norm(gradients, order).to(self.device)
 
     def _look(self, norm: Tensor) -> tuple[float, float, bool]:
         """Norm and loss as numbers, and whether the step may be taken.

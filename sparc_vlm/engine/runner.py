@@ -8,25 +8,33 @@ without running code. Any OpenMMLab recipe runs under it as it stands.
 from __future__ import annotations
 
 import re
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine import dist
 from mmengine.device import get_device
 from mmengine.logging import MessageHub
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import weights_to_cpu
-from torch import nn
+from torch import Tensor, nn
 
-from sparc_vlm.engine.checkpoint import CheckpointError
+from sparc_vlm.engine.config_error import ConfigError
+from sparc_vlm.engine.contents import contents
 from sparc_vlm.engine.histories import ShortHistories
 from sparc_vlm.engine.processes import (
     PATIENCE,
     from_first,
     join_processes,
+)
+from sparc_vlm.engine.resuming import (
+    check_contents,
+    check_learning,
+    take_place,
+    take_seed,
+    tell_changes,
 )
 from sparc_vlm.engine.run_files import (
     latest_readable,
@@ -34,16 +42,15 @@ from sparc_vlm.engine.run_files import (
     read_run,
     write_or_say,
 )
-from sparc_vlm.engine.snapshot import (
-    config_changes,
-    learning,
-    learning_changes,
-    place_for_all,
-    restore_schedulers,
-    scheduler_states,
-    to_cpu,
+from sparc_vlm.engine.sharding import Sharding
+from sparc_vlm.engine.snapshot import restore_schedulers
+from sparc_vlm.engine.strategies import (
+    ddp_options,
+    on_cpu,
+    share_out,
+    shares_out,
+    wrap_ddp,
 )
-from sparc_vlm.engine.versions import versions
 from sparc_vlm.registry import RUNNERS
 from sparc_vlm.weights import load_into
 
@@ -52,16 +59,19 @@ from sparc_vlm.weights import load_into
 class SparcRunner(Runner):
     """mmengine's `Runner`; takes the same arguments.
 
-    Two more fields of the config are read: `trust=True` unpickles whatever a
-    checkpoint holds (only for files whose origin you trust), and
+    Three more fields of the config are read: `trust=True` unpickles whatever
+    a checkpoint holds (only for files whose origin you trust),
     `load_strict=False` lets `load_from` take weights of which only a part
-    fits.
+    fits, and `strategy` is mmengine's FSDPStrategy or DDPStrategy, of which
+    the way to wrap the model is taken.
 
     Attributes:
         loaded_iter: Updates that the weights loaded last had seen, or None.
     """
 
     loaded_iter: int | None = None
+    _sharding: Sharding | None = None
+    _gathered: nn.Module | None = None
 
     def setup_env(self, env_cfg: dict[str, Any]) -> None:
         """As mmengine's; processes on a CPU meet through gloo."""
@@ -75,19 +85,65 @@ class SparcRunner(Runner):
         hub._log_scalars = ShortHistories(hub.log_scalars)
         return hub
 
+    @property
+    def bare_model(self) -> nn.Module:
+        """The model itself; under FSDP whole while it is `gathered`."""
+        if self._gathered is not None:
+            return self._gathered
+        wrapped = is_model_wrapper(self.model)
+        return self.model.module if wrapped else self.model
+
+    def weights(self) -> dict[str, Tensor]:
+        """The model's weights, on the CPU, in the first process.
+
+        For all processes to call.
+        """
+        if self._sharding is not None:
+            return self._sharding.weights()
+        if not dist.is_main_process():
+            return {}
+        return weights_to_cpu(self.bare_model.state_dict())
+
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """Has a whole model in the first process; for all to enter.
+
+        Under FSDP it is a copy, to encode with.
+        """
+        if self._sharding is not None:
+            self._gathered = self._sharding.whole_model()
+        try:
+            yield
+        finally:
+            self._gathered = None
+
     def wrap_model(
         self, model_wrapper_cfg: dict | None, model: nn.Module
     ) -> nn.Module:
-        """As mmengine's; on a CPU, DDP is not told a device."""
-        on_cpu = torch.device(get_device()).type == 'cpu'
-        if self.distributed and on_cpu and not is_model_wrapper(model):
+        """As mmengine's, or as a `strategy` says."""
+        strategy = self.cfg.get('strategy')
+        shared = shares_out(strategy)
+        if not self.distributed or is_model_wrapper(model):
+            return super().wrap_model(model_wrapper_cfg, model)
+        if strategy and model_wrapper_cfg:
+            raise ConfigError(
+                'model_wrapper_cfg: leave it out beside strategy, which has '
+                'a model_wrapper of its own'
+            )
+        model = model.to(get_device())
+        if shared:
+            # Before there is but a piece of each parameter.
+            super()._init_model_weights()
+            self._sharding = share_out(self, strategy, model)
+            return self._sharding.wrapped
+        if strategy:
+            return wrap_ddp(strategy, model)
+        if on_cpu():
             unused = self.cfg.get('find_unused_parameters', False)
-            model_wrapper_cfg = {
-                'broadcast_buffers': False,
-                'find_unused_parameters': unused,
-                **(model_wrapper_cfg or {}),
-                'device_ids': None,
-            }
+            given = model_wrapper_cfg or {}
+            model_wrapper_cfg = ddp_options(
+                {'find_unused_parameters': unused, **given}
+            )
         return super().wrap_model(model_wrapper_cfg, model)
 
     def save_checkpoint(
@@ -127,17 +183,14 @@ class SparcRunner(Runner):
                 f'checkpoints are written to local folders, not to {out_dir}: '
                 'set work_dir to one and copy them from there'
             )
-        place = self._loop_state()
         path = Path(out_dir) / filename
+        # All processes: each may hold a part of it.
+        checkpoint = contents(
+            self, meta or {}, by_epoch, save_optimizer, save_param_scheduler
+        )
 
         def write() -> bool:
-            checkpoint = self._contents(
-                place,
-                meta or {},
-                by_epoch,
-                save_optimizer,
-                save_param_scheduler,
-            )
+            self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
             last = self.message_hub.get_info('last_ckpt', 'none yet')
             return write_or_say(checkpoint, path, last, self.logger)
 
@@ -204,37 +257,32 @@ class SparcRunner(Runner):
         if map_location == 'default':
             map_location = 'cpu'
         checkpoint = read_run(filename, self._trust, map_location)
-        needed = {'meta', 'message_hub', 'optimizer'}
-        if resume_param_scheduler and self.param_schedulers is not None:
-            needed.add('param_schedulers')
-        missing = needed - checkpoint.keys()
-        if missing:
-            raise CheckpointError(
-                f'{filename} holds no {" and no ".join(sorted(missing))}, so '
-                'no run can be resumed from it: use it as load_from'
-            )
+        with_schedule = (
+            resume_param_scheduler and self.param_schedulers is not None
+        )
+        check_contents(checkpoint, with_schedule, filename)
         if resume_optimizer and resume_param_scheduler:
-            self._check_learning(checkpoint['meta'].get('learning'), filename)
+            check_learning(self, checkpoint['meta'], filename)
         self._take_weights(checkpoint, strict=True)
         meta = checkpoint['meta']
         self.train_loop._epoch = meta['epoch']
         self.train_loop._iter = meta['iter']
-        self._take_seed(meta.get('seed'))
-        self._tell_changes(meta.get('cfg', ''))
+        take_seed(self, meta.get('seed'))
+        tell_changes(self, meta.get('cfg', ''))
         self.message_hub.load_state_dict(checkpoint['message_hub'])
         # Its own name was not known yet when it was written.
         self.message_hub.update_info('last_ckpt', str(filename))
         if resume_optimizer:
             self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
             self.optim_wrapper.load_state_dict(checkpoint['optimizer'])
-        if resume_param_scheduler and self.param_schedulers is not None:
+        if with_schedule:
             self.param_schedulers = self.build_param_scheduler(
                 self.param_schedulers
             )
             restore_schedulers(
                 self.param_schedulers, checkpoint['param_schedulers']
             )
-        self._take_place(checkpoint.get('loop'))
+        take_place(self, checkpoint.get('loop'))
         self.logger.info(f'resumed {filename} at iteration {self.iter}')
 
     def load_or_resume(self) -> None:
@@ -253,118 +301,21 @@ class SparcRunner(Runner):
             'so training starts from the beginning'
         )
 
+    def _init_model_weights(self) -> None:
+        """As mmengine's, once: FSDP has done so before."""
+        if self._sharding is None:
+            super()._init_model_weights()
+
     @property
     def _trust(self) -> bool:
         return self.cfg.get('trust', False)
 
-    @property
-    def _bare_model(self) -> nn.Module:
-        wrapped = is_model_wrapper(self.model)
-        return self.model.module if wrapped else self.model
-
     def _take_weights(self, checkpoint: dict[str, Any], strict: bool) -> None:
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        load_into(self._bare_model, checkpoint['state_dict'], strict)
+        state = checkpoint['state_dict']
+        if self._sharding is None:
+            load_into(self.bare_model, state, strict)
+        else:
+            self._sharding.load_weights(state, strict)
         self.loaded_iter = checkpoint.get('meta', {}).get('iter')
         self._has_loaded = True
-
-    def _take_seed(self, seed: int | None) -> None:
-        """Goes on with the seed of the run that is resumed."""
-        wanted = self._randomness_cfg.get('seed')
-        if seed is None or seed == wanted:
-            return
-        if wanted is not None:
-            self.logger.warning(
-                f'the run was started with seed {seed}, which is kept: the '
-                f'config says {wanted}'
-            )
-        self._randomness_cfg.update(seed=seed)
-        self.set_randomness(**self._randomness_cfg)
-
-    def _check_learning(
-        self, before: dict[str, str] | None, filename: str
-    ) -> None:
-        """Refuses hyperparameters that the checkpoint would undo."""
-        changes = learning_changes(before or {}, learning(self.cfg))
-        if before and changes:
-            raise CheckpointError(
-                f'{filename} was trained with {", ".join(changes)}, and a '
-                'resumed run keeps its optimizer and schedule: set the config '
-                f'back, or start a new run with load_from={filename}'
-            )
-
-    def _tell_changes(self, before: str) -> None:
-        """Says in which lines the config differs from the run's."""
-        changes = config_changes(before, self.cfg.pretty_text)
-        if before and changes:
-            self.logger.warning(
-                'the config is not the one that the run was started with:\n'
-                + changes
-            )
-
-    def _take_place(self, places: list[Any] | None) -> None:
-        """Puts the data where they were, each process its own part."""
-        if not hasattr(self.train_loop, 'load_state_dict'):
-            return
-        places = places or []
-        if len(places) == self.world_size:
-            place = places[self.rank]
-        else:
-            place = place_for_all(places, self.rank)
-        if place is None:
-            self.logger.warning(
-                f'the run had {len(places)} places in the data and '
-                f'there are {self.world_size} processes now: the data start '
-                'from their beginning, so some are seen again'
-            )
-            return
-        self.train_loop.load_state_dict(place)
-
-    def _contents(
-        self,
-        place: list[Any] | None,
-        meta: dict[str, Any],
-        by_epoch: bool,
-        save_optimizer: bool,
-        save_schedule: bool,
-    ) -> dict[str, Any]:
-        """What a checkpoint holds."""
-        checkpoint = {
-            'meta': self._meta(meta, by_epoch),
-            'state_dict': weights_to_cpu(self._bare_model.state_dict()),
-            'message_hub': self.message_hub.state_dict(),
-            'loop': place,
-        }
-        if save_optimizer:
-            checkpoint['optimizer'] = to_cpu(self.optim_wrapper.state_dict())
-        if save_schedule and self.param_schedulers is not None:
-            checkpoint['param_schedulers'] = scheduler_states(
-                self.param_schedulers
-            )
-        self.call_hook('before_save_checkpoint', checkpoint=checkpoint)
-        return checkpoint
-
-    def _loop_state(self) -> list[Any] | None:
-        """The place in the data of every process."""
-        if not hasattr(self.train_loop, 'state_dict'):
-            return None
-        return dist.all_gather_object(self.train_loop.state_dict())
-
-    def _meta(self, given: dict[str, Any], by_epoch: bool) -> dict[str, Any]:
-        # Hooks save before the loop counts the epoch or iteration as done.
-        meta = {
-            'epoch': self.epoch + (1 if by_epoch else 0),
-            'iter': self.iter + (0 if by_epoch else 1),
-            **given,
-            'cfg': self.cfg.pretty_text,
-            'learning': learning(self.cfg),
-            'seed': self.seed,
-            'experiment_name': self.experiment_name,
-            'time': time.strftime('%Y%m%d_%H%M%S'),
-            'mmengine_version': versions()['mmengine'],
-            'versions': versions(),
-        }
-        dataset = getattr(self.train_loop.dataloader, 'dataset', None)
-        if hasattr(dataset, 'metainfo'):
-            meta['dataset_meta'] = dataset.metainfo
-        return meta

@@ -11,7 +11,7 @@ import inspect
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,17 @@ class TaskLoop(BaseLoop):
         runner, stage = self.runner, self.stage
         runner.call_hook(f'before_{stage}')
         runner.call_hook(f'before_{stage}_epoch')
+        # Hooks may want to encode as well.
+        with getattr(runner, 'gathered', nullcontext)():
+            metrics, failed = self._run_tasks()
+            runner.call_hook(f'after_{stage}_epoch', metrics=metrics)
+        runner.call_hook(f'after_{stage}')
+        if failed and not self._training:
+            raise RuntimeError('; '.join(failed))
+        return metrics
+
+    def _run_tasks(self) -> tuple[dict[str, float], list[str]]:
+        """Numbers and failures, the same in every process."""
         metrics: dict[str, float] = {}
         failed: list[str] = []
         if dist.is_main_process():
@@ -98,12 +109,7 @@ class TaskLoop(BaseLoop):
             self._write(SUMMARY, self._summary(metrics, failed))
         parcel = [metrics, failed]
         dist.broadcast_object_list(parcel)
-        metrics, failed = parcel
-        runner.call_hook(f'after_{stage}_epoch', metrics=metrics)
-        runner.call_hook(f'after_{stage}')
-        if failed and not self._training:
-            raise RuntimeError('; '.join(failed))
-        return metrics
+        return tuple(parcel)
 
     def has_results(self, iteration: int) -> bool:
         """Whether the tasks have already run at an iteration.
@@ -133,7 +139,7 @@ class TaskLoop(BaseLoop):
     @contextmanager
     def _evaluating(self) -> Iterator[torch.nn.Module]:
         """The bare model in eval mode, without gradients, autocast."""
-        model = self.runner.model
+        model = getattr(self.runner, 'bare_model', self.runner.model)
         model = model.module if is_model_wrapper(model) else model
         device = next(model.parameters()).device
         was_training = model.training

@@ -38,7 +38,7 @@ class ThroughputHook(Hook):
         if window < 1:
             raise ValueError(f'window must be at least 1, got {window}')
         self._recent: deque[float] = deque(maxlen=window)
-        self._step_start = 0.0
+        self._step_start = self._waited = 0.0
         self._start = 0.0
         self._start_iter = 0
         self._in_steps = 0.0
@@ -55,6 +55,8 @@ class ThroughputHook(Hook):
         self, runner: Any, batch_idx: int, data_batch: Any = None
     ) -> None:
         """Notes when the data were there."""
+        # Batches that the step draws later are waited for within it.
+        self._waited = runner.train_loop.data_time
         self._step_start = time.perf_counter()
 
     def after_train_iter(
@@ -67,7 +69,7 @@ class ThroughputHook(Hook):
         """Logs the step's times."""
         loop, hub = runner.train_loop, runner.message_hub
         now = time.perf_counter()
-        seconds = now - self._step_start + loop.data_time
+        seconds = now - self._step_start + self._waited
         self._recent.append(seconds)
         self._in_steps += seconds
         self._waiting += loop.data_time

@@ -64,7 +64,8 @@ class AlignmentMapHook(Hook):
         self, runner: Runner, metrics: dict[str, float] | None = None
     ) -> None:
         """Draws the figures; see mmengine's `Hook`."""
-        model = runner.model
+        # Whole during validation, also where processes share it out.
+        model = getattr(runner, 'bare_model', runner.model)
         model = model.module if is_model_wrapper(model) else model
         folder = Path(runner.work_dir) / 'maps' / str(runner.iter)
         for index in self.indices:

@@ -29,9 +29,14 @@ def test_a_step_draws_by_seed_iteration_and_rank():
     assert len(set(values)) == 5
 
 
-def test_gradients_of_several_datasets_are_added(tmp_path):
-    """The update equals one made by hand from the sum of the losses."""
+@pytest.mark.parametrize('rounds', [1, 3])
+def test_gradients_of_several_datasets_are_added(tmp_path, rounds):
+    """The update equals one made by hand from the sum of the losses.
+
+    Of several rounds, it is the mean.
+    """
     changes = {
+        'optim_wrapper.accumulative_counts': rounds,
         'train_dataloader': two_loaders(),
         'train_cfg.max_iters': 5,
         'optim_wrapper.dtype': None,
@@ -54,10 +59,12 @@ def test_gradients_of_several_datasets_are_added(tmp_path):
     for step in range(5):
         seed_step(7, step, 0)
         total = 0
-        for loader in loaders:
-            batch = loader.batch(step)
-            inputs = batch['images'], batch['target']
-            total = total + model(*inputs, mode='loss')['loss_fit']
+        for number in range(rounds * step, rounds * (step + 1)):
+            for loader in loaders:
+                batch = loader.batch(number)
+                inputs = batch['images'], batch['target']
+                total = total + model(*inputs, mode='loss')['loss_fit']
+        total = total / rounds
         optimizer.zero_grad()
         total.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -87,6 +94,46 @@ def test_the_schedule_steps_once_an_update(tmp_path):
     np.testing.assert_allclose(rates[:3], [1e-3, 5.5e-3, 1e-2])
     assert len(rates) == 8
     assert rates[-1] < rates[3]
+
+
+def test_several_rounds_are_one_step(tmp_path):
+    """Of the log, of the schedule, and of the data that are reported."""
+    changes = {
+        'optim_wrapper.accumulative_counts': 3,
+        'train_dataloader': two_loaders(),
+    }
+    runner = build(tmp_path, **changes)
+    lines = Lines(runner)
+    runner.train()
+    assert runner.iter == len(history(runner)) == 8
+    assert [x.position for x in runner.train_dataloader.loaders] == [24, 24]
+    assert 'trained 8 iterations, 240 pairs' in lines
+    assert 'in the whole run, data: 240 pairs' in lines
+    assert 'data0, epoch 8: data: 12 pairs' in lines
+    times = zip(
+        history(runner, 'train/data_time'),
+        history(runner, 'train/time'),
+        strict=True,
+    )
+    assert all(waiting < whole for waiting, whole in times)
+    rates = history(runner, 'train/lr')
+    np.testing.assert_allclose(rates[:3], [1e-3, 5.5e-3, 1e-2])
+
+
+def test_a_run_in_rounds_is_resumed_between_them(tmp_path):
+    changes = {'optim_wrapper.accumulative_counts': 2}
+    whole = build(tmp_path / 'a', **changes)
+    whole.train()
+    middle = str(tmp_path / 'a/iter_3.pth')
+    resumed = build(tmp_path / 'b', **changes, resume=True, load_from=middle)
+    lines = Lines(resumed)
+    resumed.train()
+    assert history(resumed) == history(whole)
+    assert 'divisible' not in lines
+    for mine, theirs in zip(
+        resumed.model.parameters(), whole.model.parameters(), strict=True
+    ):
+        assert torch.equal(mine, theirs)
 
 
 class Watch(Hook):
@@ -204,8 +251,8 @@ def test_a_step_left_out_is_counted_and_training_goes_on(tmp_path):
 def test_what_cannot_work_is_said(tmp_path):
     with pytest.raises(ValueError, match='at least 1'):
         build(tmp_path, **{'train_cfg.max_iters': 0}).train()
-    changes = {'optim_wrapper.accumulative_counts': 2}
-    with pytest.raises(ValueError, match='accumulative_counts at 1'):
+    changes = {'optim_wrapper.accumulative_counts': 0}
+    with pytest.raises(ValueError, match='accumulative_counts must be at'):
         build(tmp_path, **changes).train()
 
 

@@ -2,9 +2,7 @@
 
 import errno
 import json
-import os
 import shutil
-import socket
 
 import pytest
 import torch
@@ -16,12 +14,8 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import (
 from sparc_vlm.engine import SafeCheckpointHook, run_files
 from sparc_vlm.engine.checkpoint import read_checkpoint
 from sparc_vlm.registry import LOADERS, MODELS
-from tests.test_engine import children
+from tests.test_engine.ranks import rank, start_all
 from tests.test_engine.tiny import TinyLoader, TinyModel, build
-
-
-def rank():
-    return int(os.environ['RANK'])
 
 
 @LOADERS.register_module(force=True)
@@ -76,31 +70,12 @@ def train(folder, options):
 
 def run(folder, options, target=train):
     """Two processes; returns what each had at the end, and its output."""
-    folder.mkdir(exist_ok=True)
-    with socket.socket() as free:
-        free.bind(('localhost', 0))
-        port = free.getsockname()[1]
-    started = []
-    for number in range(2):
-        environment = {
-            'RANK': str(number),
-            'LOCAL_RANK': str(number),
-            'WORLD_SIZE': '2',
-            'MASTER_ADDR': 'localhost',
-            'MASTER_PORT': str(port),
-        }
-        log = folder / f'{number}.log'
-        process = children.start(
-            target, folder, options, log=log, environment=environment
-        )
-        started.append((process, log))
-    for process, log in started:
-        children.finish(process, log)
+    outputs = start_all(folder, target, options)
     results = [
         json.loads((folder / f'rank{number}.json').read_text())
         for number in range(2)
     ]
-    return results, [log.read_text() for _, log in started]
+    return results, outputs
 
 
 def train_with_a_full_disk(folder, options):
@@ -166,9 +141,17 @@ def test_processes_agree_on_a_step_to_leave_out(first):
     assert 'in another process' in outputs[0]
 
 
-def test_gradients_are_exchanged_once_an_update(first):
+def test_gradients_are_exchanged_once_an_update(first, tmp_path):
     _, results, _ = first
     assert [r['exchanges'] for r in results] == [8, 8]
+    rounds = {
+        'train_dataloader': [LOADER, {**LOADER, 'seed': 5}],
+        'optim_wrapper.accumulative_counts': 3,
+        'train_cfg.max_iters': 4,
+    }
+    results, _ = run(tmp_path, rounds)
+    assert [r['exchanges'] for r in results] == [4, 4]
+    assert all(r['read'] == [[*range(12)]] * 2 for r in results)
 
 
 def test_one_process_validates_and_all_know_the_numbers(first):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import weakref
 
 import pytest
@@ -26,17 +25,10 @@ from tests.test_models.tiny_models import (
     captions,
     gradients,
     model_cfg,
+    objective_cfg,
 )
 
 LENGTHS = [4, 2, 5, 1, 3, 2, 9]
-GIVEN = dict(embed_dims=8, dim=8)
-
-
-def objective_cfg(name):
-    """The objective with what it must be told of the tiny model."""
-    taken = inspect.signature(MODELS.get(name)).parameters
-    fitting = {key: GIVEN[key] for key in GIVEN if key in taken}
-    return dict(type=name, **fitting)
 
 
 def pretrainer(name='SPARC', dtype=torch.float64, **changes):

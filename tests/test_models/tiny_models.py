@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import torch
 
 from sparc_vlm.registry import MODELS
@@ -58,6 +60,13 @@ def model_cfg(**changes):
         image_size=32,
     )
     return cfg | changes
+
+
+def objective_cfg(name, **options):
+    """An objective by name, with what it must be told of the tiny model."""
+    taken = inspect.signature(MODELS.get(name)).parameters
+    width = dict(embed_dims=8) if 'embed_dims' in taken else {}
+    return dict(type=name, **width, **options)
 
 
 def build(cfg, seed=0):
