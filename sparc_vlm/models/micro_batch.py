@@ -20,6 +20,21 @@ from sparc_vlm.models.gather import process_sizes
 from sparc_vlm.structures import TokenBatch
 
 
+def check_micro_batch(size: int | None) -> None:
+    """Refuses a micro-batch of nothing.
+
+    Args:
+        size: Pairs of a micro-batch, None for all at once.
+
+    Raises:
+        ValueError: It is below 1.
+    """
+    if size is not None and size < 1:
+        raise ValueError(
+            f'micro_batch must be at least 1, or None, got {size}'
+        )
+
+
 def micro_batches(batch: int, size: int, device: torch.device) -> list[int]:
     """Sizes of micro-batches, as even as can be.
 

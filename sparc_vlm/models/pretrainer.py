@@ -22,11 +22,13 @@ from torch.nn import functional as F
 from sparc_vlm.models.adapters import AdapterKind, build_adapter, build_head
 from sparc_vlm.models.alignment import sparse_alignment
 from sparc_vlm.models.micro_batch import (
+    check_micro_batch,
     in_micro_batches,
     micro_batches,
     refuse_batch_statistics,
 )
 from sparc_vlm.models.modes import evaluating
+from sparc_vlm.models.patch_mask import check_grid, of_kept
 from sparc_vlm.models.pooling import mean_of_real, real_mask
 from sparc_vlm.preprocess import Picture, Resize, picture_batch
 from sparc_vlm.registry import MODELS, TOKENIZERS
@@ -94,10 +96,7 @@ class ImageTextPretrainer(BaseModel):
         micro_batch: int | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
-        if micro_batch is not None and micro_batch < 1:
-            raise ValueError(
-                f'micro_batch must be at least 1, or None, got {micro_batch}'
-            )
+        check_micro_batch(micro_batch)
         # Names are ours, also under the scope of another project's runner.
         with DefaultScope.overwrite_default_scope('sparc_vlm'):
             # mmengine would look for it in its own registry alone.
@@ -275,9 +274,6 @@ class ImageTextPretrainer(BaseModel):
         packed, text = in_micro_batches(
             partial(self._encode_captions, is_local=is_local), tokens, sizes
         )
-        if patch_mask is not None and kept is not None:
-            kept = kept[:, None].expand(-1, patch_mask.shape[1], -1)
-            patch_mask = patch_mask.gather(2, kept)
         return PairEmbeddings(
             patches=patches,
             image=image,
@@ -285,7 +281,7 @@ class ImageTextPretrainer(BaseModel):
             text=text,
             token_mask=real_mask(tokens),
             logit_scale=self.logit_scale,
-            patch_mask=patch_mask,
+            patch_mask=of_kept(patch_mask, kept),
             token_ids=tokens.pad(tokens.ids),
             words=tokens.padded_words,
         )
@@ -303,21 +299,12 @@ class ImageTextPretrainer(BaseModel):
     def _encode_pixels(
         self, images: Tensor, is_local: bool, masked: int | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Patch embeddings, global ones, and which patches were kept.
-
-        `masked` is the number of patches that a mask over them counts.
-        """
+        """Patch embeddings, global ones, and which patches were kept."""
         if images.dtype == torch.uint8:
             images = self.data_preprocessor.normalise(images)
         features = self.vision.forward_patches(images)
+        check_grid(masked, features.grid)
         values = features.values
-        rows, columns = features.grid
-        if masked is not None and masked != rows * columns:
-            raise ValueError(
-                f'patch_mask counts {masked} patches, but the image encoder '
-                f'sees {rows} x {columns}: give the data the patch size of '
-                'the model'
-            )
         # An objective that never looks at patches does not pay for them.
         is_local |= isinstance(self.vision_head, nn.Identity)
         patches = self.vision_adapter(values if is_local else values[:, :0])
