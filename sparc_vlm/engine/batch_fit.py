@@ -74,7 +74,10 @@ def fit_batch(
     learning rate was chosen for. A `batch_size` that the loaders already
     have is taken as the user's; where it is None, a CPU takes 32 pairs and a
     GPU the largest power of two whose estimated memory fits, in no case more
-    than its share of the stated batch.
+    than its share of the stated batch. With `model.micro_batch`, memory is
+    the user's matter, and each process takes its whole share. What an update
+    takes in several rounds (`optim_wrapper.accumulative_counts`) counts as
+    one batch for the learning rate, and not for the negatives.
 
     The learning rate is multiplied by the square root of the ratio of the
     batches. That is the rule for Adam: its step is normalised by the
@@ -101,6 +104,8 @@ def fit_batch(
     if not cfg.get('auto_batch'):
         return cfg, []
     stated = cfg.auto_batch['global_batch_size']
+    rounds = (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
+    shares = world_size * rounds
     loaders = _loaders(cfg)
     given = {loader.get('batch_size') for loader in loaders}
     if len(given) > 1:
@@ -111,24 +116,18 @@ def fit_batch(
         )
     chosen = given.pop()
     if chosen is None:
-        if keep:
-            chosen, rest = divmod(stated, world_size)
-            if rest:
-                raise ConfigError(
-                    f'a batch of {stated} cannot be shared by {world_size} '
-                    'processes: set auto_batch.global_batch_size to a '
-                    'multiple of their number'
-                )
+        if keep or cfg.model.get('micro_batch'):
+            chosen = _share(stated, world_size, rounds)
         else:
-            chosen = _largest(cfg, stated, world_size, free_bytes)
+            chosen = _largest(cfg, stated, shares, world_size, free_bytes)
     for loader in loaders:
         loader['batch_size'] = chosen
-    fitted = chosen * world_size
-    lines = [_batch_line(chosen, world_size, stated, free_bytes)]
+    fitted = chosen * shares
+    lines = [_batch_line(chosen, world_size, rounds, stated, free_bytes)]
     if fitted != stated and not keep:
         lines.append(_scale_rate(cfg, math.sqrt(fitted / stated)))
-    if fitted != stated:
-        lines += _meaning(cfg, fitted, stated, len(loaders))
+    if fitted != stated or rounds > 1:
+        lines += _meaning(cfg, fitted, stated, len(loaders), rounds)
     return cfg, lines
 
 
@@ -163,11 +162,28 @@ def _loaders(cfg: Config) -> list[dict[str, Any]]:
     return list(loaders) if isinstance(loaders, (list, tuple)) else [loaders]
 
 
+def _share(stated: int, world_size: int, rounds: int) -> int:
+    """The stated batch, shared out evenly."""
+    chosen, rest = divmod(stated, world_size * rounds)
+    if rest:
+        times = f' in {rounds} rounds' if rounds > 1 else ''
+        raise ConfigError(
+            f'a batch of {stated} cannot be shared by {world_size} '
+            f'processes{times}: set auto_batch.global_batch_size to a '
+            'multiple of their number'
+        )
+    return chosen
+
+
 def _largest(
-    cfg: Config, stated: int, world_size: int, free_bytes: int | None
+    cfg: Config,
+    stated: int,
+    shares: int,
+    world_size: int,
+    free_bytes: int | None,
 ) -> int:
     """The largest batch per device that fits."""
-    share = max(stated // world_size, 1)
+    share = max(stated // shares, 1)
     if free_bytes is None:
         return min(CPU_BATCH, share)
     plan = {**cfg.model, 'tokenizer': None}
@@ -193,14 +209,19 @@ def _largest(
 
 
 def _batch_line(
-    batch: int, world_size: int, stated: int, free_bytes: int | None
+    batch: int,
+    world_size: int,
+    rounds: int,
+    stated: int,
+    free_bytes: int | None,
 ) -> str:
     kind = 'CPU process' if free_bytes is None else 'GPU'
-    total = batch * world_size
+    total = batch * world_size * rounds
+    times = f' in {rounds} rounds' if rounds > 1 else ''
     return (
         f'batch: {total} pairs ({batch} on each of {world_size} {kind}'
         f'{"es" if kind != "GPU" and world_size > 1 else ""}'
-        f'{"s" if kind == "GPU" and world_size > 1 else ""}), '
+        f'{"s" if kind == "GPU" and world_size > 1 else ""}{times}), '
         f'the recipe states {stated}'
     )
 
@@ -221,20 +242,20 @@ def _scale_rate(cfg: Config, factor: float) -> str:
 
 
 def _meaning(
-    cfg: Config, fitted: int, stated: int, datasets: int
+    cfg: Config, fitted: int, stated: int, datasets: int, rounds: int
 ) -> list[str]:
     steps = cfg.train_cfg.get('max_iters')
     lines = [
-        f'meaning: {fitted - 1} negatives for each row of the global loss '
-        f'instead of {stated - 1}'
+        f'meaning: {fitted // rounds - 1} negatives for each row of the '
+        f'global loss instead of {stated - 1}'
     ]
-    if steps:
+    if steps and fitted != stated:
         seen, planned = (steps * size * datasets for size in (fitted, stated))
         lines[0] += (
             f', and {_short(seen)} pairs seen in {steps} updates instead of '
             f'{_short(planned)}'
         )
-    if fitted < stated:
+    if fitted // rounds < stated:
         lines.append("do not expect the paper's numbers from this run")
     return lines
 

@@ -7,7 +7,11 @@ from torch import Tensor
 
 
 def mean_of(rounds: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Logged values, averaged over the rounds."""
+    """Logged values, averaged over the rounds of a step.
+
+    Args:
+        rounds: For each round, scalars by name.
+    """
     if len(rounds) == 1:
         return rounds[0]
     return {
@@ -17,7 +21,12 @@ def mean_of(rounds: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def named(logs: list[dict[str, Tensor]], names: list[str]) -> dict:
-    """The logged values of all datasets: their own, and the sum of losses."""
+    """The logged values of all datasets: their own, and the sum of losses.
+
+    Args:
+        logs: For each dataset, scalars by name, 'loss' among them.
+        names: What each is called; not used for one alone.
+    """
     if len(logs) == 1:
         return logs[0]
     merged = {'loss': sum(log['loss'] for log in logs)}

@@ -126,6 +126,31 @@ def test_never_more_than_its_share():
     assert '16384 pairs (64 on each of 256 GPUs)' in lines[0]
 
 
+def test_several_rounds_share_the_batch_but_not_the_negatives():
+    stated = recipe()
+    stated.optim_wrapper.accumulative_counts = 16
+    cfg, lines = fit_batch(stated, world_size=32, free_bytes=80 * GIB)
+    assert cfg.train_dataloader.batch_size == 32
+    assert cfg.optim_wrapper.optimizer.lr == 9e-4
+    assert '16384 pairs (32 on each of 32 GPUs in 16 rounds)' in lines[0]
+    assert '1023 negatives for each row' in lines[1]
+    assert 'pairs seen' not in lines[1]
+    cfg, _ = fit_batch(stated)
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(
+        9e-4 * math.sqrt(32 * 16 / 16384)
+    )
+    with pytest.raises(ConfigError, match='by 3 processes in 16 rounds'):
+        fit_batch(stated, world_size=3, keep=True)
+
+
+@pytest.mark.parametrize('free_bytes', [None, 8 * GIB])
+def test_with_micro_batches_the_stated_batch_is_taken(free_bytes):
+    cfg, lines = fit_batch(recipe(micro_batch=64), free_bytes=free_bytes)
+    assert cfg.train_dataloader.batch_size == 16384
+    assert cfg.optim_wrapper.optimizer.lr == 9e-4
+    assert len(lines) == 1
+
+
 def test_too_little_memory_is_said():
     with pytest.raises(ConfigError, match=r'0\.5 GiB of free memory'):
         fit_batch(recipe(), free_bytes=GIB // 2)

@@ -460,6 +460,39 @@ def test_a_resumed_run_refuses_another_optimizer_or_schedule(
     assert anew.iter == 0
 
 
+@pytest.mark.parametrize('several', [False, True])
+def test_a_rate_fitted_to_another_batch_says_which_batch(tmp_path, several):
+    fitted = {'auto_batch': dict(global_batch_size=64)}
+    loader = dict(type='TinyLoader')
+    if several:
+        fitted['train_dataloader'] = [loader, dict(loader, seed=3)]
+    interrupted(tmp_path, 4, **fitted)
+    smaller = dict(loader, batch_size=2)
+    changes = {
+        **fitted,
+        'train_dataloader': [smaller, smaller] if several else smaller,
+        'optim_wrapper.optimizer.lr': 0.005,
+    }
+    with pytest.raises(CheckpointError) as caught:
+        build(tmp_path, resume=True, **changes).train()
+    said = str(caught.value)
+    assert (
+        'optim_wrapper.optimizer.lr=0.01 (the config now says 0.005)' in said
+    )
+    assert 'the batch, which was 4 pairs and is 2 here' in said
+    place = 'train_dataloader'
+    options = (
+        f'{place}.0.batch_size=4 {place}.1.batch_size=4'
+        if several
+        else f'{place}.batch_size=4'
+    )
+    assert said.endswith(f'so resume with --cfg-options {options}')
+    runner = build(tmp_path, resume=True, **changes)
+    runner._world_size = 3
+    with pytest.raises(CheckpointError, match='that 4 can be divided by'):
+        runner.train()
+
+
 def test_a_run_whose_schedule_has_an_end_can_be_made_longer(tmp_path):
     trained(tmp_path, param_scheduler=ENDS)
     changes = {'param_scheduler': ENDS, 'train_cfg.max_iters': 10}
