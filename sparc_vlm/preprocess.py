@@ -15,6 +15,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from sparc_vlm.errors import UsageError
+
 Resize = Literal['stretch', 'crop']
 Picture = Image.Image | str | Path
 
@@ -59,7 +61,7 @@ def resize_picture(
     if resize == 'crop':
         return ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
     if resize != 'stretch':
-        raise ValueError(f"resize must be 'stretch' or 'crop', got {resize!r}")
+        raise UsageError(f"resize must be 'stretch' or 'crop', got {resize!r}")
     if picture.size == (size, size):
         return picture
     return picture.resize((size, size), Image.Resampling.BICUBIC)

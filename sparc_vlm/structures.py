@@ -13,6 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sparc_vlm.errors import UsageError
+
 
 class TokenBatch(NamedTuple):
     """Captions as token ids, one after the other, without padding.
@@ -57,7 +59,7 @@ class TokenBatch(NamedTuple):
                 embedding; drop it before it gets here.
         """
         if not all(captions):
-            raise ValueError(
+            raise UsageError(
                 'a caption without a token cannot be encoded: '
                 f'caption {[bool(c) for c in captions].index(False)} is empty'
             )

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = 'sparc_vlm'
 # what may be imported from each part of the package, besides itself
 GROUND = {
+    'errors',
     'structures',
     'registry',
     'compat',

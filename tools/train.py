@@ -11,11 +11,10 @@ was given; 128 + the signal's number if a signal ended it (143 for SIGTERM).
 from __future__ import annotations
 
 import argparse
+import errno
 import os
-import re
 import signal
 import sys
-import traceback
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
@@ -33,6 +32,8 @@ from sparc_vlm.engine import (  # noqa: E402
     load_config,
     whole_checkpoints,
 )
+from sparc_vlm.errors import UserError, sentence  # noqa: E402
+from sparc_vlm.files import reason  # noqa: E402
 from sparc_vlm.recipe import (  # noqa: E402
     fit_to_machine,
     use_data,
@@ -44,7 +45,9 @@ from sparc_vlm.registry import RUNNERS  # noqa: E402
 FAILED, USAGE, STOPPED = 1, 2, 128
 """Exit status: of a run that failed, of a run that could not begin because
 of what it was given, and to add to the number of the signal that ended it."""
-PACKAGE = re.compile(r'[\\/](?:sparc_vlm|tools)[\\/][^"]*$')
+
+REFUSED = (errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EROFS)
+"""What a disk says where nobody's code is to blame."""
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -110,40 +113,18 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         console.print('interrupted', style='red')
         return STOPPED + signal.SIGINT
-    except Exception as error:
-        sentence = what_was_said(error)
-        if sentence is None:
-            raise  # not foreseen: its traceback is needed
-        console.print(f'error: {sentence}', style='red', markup=False)
+    except UserError as error:
+        console.print(f'error: {sentence(error)}', style='red', markup=False)
         given = (CheckpointError, ImportError, OSError, ValueError)
         return USAGE if isinstance(error, given) else FAILED
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+        where = f'{error.filename}: ' if error.filename else ''
+        said = f'error: {where}{reason(error)}'
+        console.print(said, style='red', markup=False)
+        return USAGE
     return stopped_by(runner)
-
-
-def what_was_said(error: Exception) -> str | None:
-    """The sentence of an error that this project raised on purpose.
-
-    Args:
-        error: Any error, also one that a data worker handed on.
-
-    Returns:
-        None for an error that came up in another library, or that Python
-        raised: those need their traceback.
-    """
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    if str(error).startswith('Caught ') and 'DataLoader worker' in str(error):
-        # torch hands on the worker's traceback as text.
-        *_, last = str(error).rpartition('  File "')
-        found = re.match(
-            r'([^"]+)", line \d+, in [^\n]+\n +raise .*?\n\w+: (.*)',
-            last,
-            re.DOTALL,
-        )
-        return found[2] if found and PACKAGE.search(found[1]) else None
-    on_purpose = (where.line or '').startswith('raise')
-    if on_purpose and PACKAGE.search(where.filename):
-        return str(error)
-    return None
 
 
 def stopped_by(runner: SparcRunner) -> int:

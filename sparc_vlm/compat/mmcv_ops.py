@@ -20,6 +20,7 @@ from torch import Tensor
 
 from sparc_vlm.compat.nms import nms
 from sparc_vlm.compat.roi_align import Pooling, pool, spread
+from sparc_vlm.errors import UnsupportedError
 
 _EXTENSION = 'mmcv._ext'
 
@@ -39,7 +40,7 @@ def _pooling(
         NotImplementedError: Maximum pooling is asked for.
     """
     if pool_mode != 1:
-        raise NotImplementedError(
+        raise UnsupportedError(
             "mmcv's op 'roi_align' with pool_mode='max' exists compiled "
             "only: use pool_mode='avg', or install mmcv 2.1 with its ops in "
             'place of mmcv-lite'
@@ -118,7 +119,7 @@ def _missing(name: str) -> Callable[..., None]:
         raise AttributeError(name)
 
     def op(*args: object, **kwargs: object) -> None:
-        raise NotImplementedError(
+        raise UnsupportedError(
             f"mmcv's op {name!r} exists compiled only: install mmcv 2.1 "
             'with its ops in place of mmcv-lite'
         )

@@ -24,6 +24,7 @@ from torch.testing._internal.distributed.fake_pg import FakeStore
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from sparc_vlm.errors import RunError
 from sparc_vlm.models import attention, pairwise
 
 
@@ -143,7 +144,7 @@ class _IntegersStayReal(TorchDispatchMode):
 def _pretended_processes(count: int) -> Iterator[None]:
     """Makes this process the first of `count` that say what it says."""
     if distributed.is_initialized():
-        raise RuntimeError(
+        raise RunError(
             'the cost of several processes is counted by one: start the tool '
             'without torchrun'
         )

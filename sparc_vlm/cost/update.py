@@ -20,6 +20,7 @@ from sparc_vlm.cost.abstract import AbstractRun
 from sparc_vlm.cost.count import flop_counter
 from sparc_vlm.cost.memory import KINDS, MemoryTracker
 from sparc_vlm.cost.one_shot import all_pairs_at_once
+from sparc_vlm.errors import UsageError
 from sparc_vlm.registry import MODELS
 from sparc_vlm.structures import TokenBatch
 
@@ -53,21 +54,21 @@ class Setting:
 
     def __post_init__(self) -> None:
         if self.batch_size < 1 or self.devices < 1:
-            raise ValueError(
+            raise UsageError(
                 'batch size and devices must be at least 1, got '
                 f'{self.batch_size} and {self.devices}'
             )
         if self.batch_size % self.devices:
-            raise ValueError(
+            raise UsageError(
                 f'a batch of {self.batch_size} cannot be shared evenly by '
                 f'{self.devices} devices: take a multiple'
             )
         if self.tokens is not None and self.tokens < 1:
-            raise ValueError(f'tokens must be at least 1, got {self.tokens}')
+            raise UsageError(f'tokens must be at least 1, got {self.tokens}')
         for name, known in (('dtype', DTYPES), ('machine', MACHINES)):
             given = getattr(self, name)
             if given not in known:
-                raise ValueError(
+                raise UsageError(
                     f'{name} must be one of {", ".join(known)}, got {given!r}'
                 )
 
@@ -134,7 +135,7 @@ def _update_cost(cfg: Config, setting: Setting) -> Cost:
     longest = model_cfg.text.get('max_length', 55)
     tokens = setting.tokens or longest
     if tokens > longest:
-        raise ValueError(
+        raise UsageError(
             f'captions of {tokens} tokens are longer than the text '
             f'encoder takes: at most {longest}'
         )
@@ -151,7 +152,7 @@ def _update_cost(cfg: Config, setting: Setting) -> Cost:
             fill_state(model, optimizer)
             return count_update(model, optimizer, batch, DTYPES[setting.dtype])
     except DataDependentOutputException as error:
-        raise ValueError(
+        raise UsageError(
             'cannot count this model: a shape depends on the values of its '
             f'features ({error})'
         ) from error

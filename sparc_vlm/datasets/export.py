@@ -12,6 +12,7 @@ from pycocotools import mask as coco_mask
 
 from sparc_vlm.datasets.scenes.source import Scenes
 from sparc_vlm.datasets.scenes.vocabulary import COLOURS, SHAPES
+from sparc_vlm.errors import UsageError
 
 CATEGORIES = [
     {'id': number, 'name': f'{colour} {shape}', 'supercategory': shape}
@@ -93,7 +94,7 @@ def _check_folder(images: Path, scenes: Scenes) -> None:
     if not note.is_file():
         _write_json(note, drawn)
     elif json.loads(note.read_text('utf-8')) != drawn:
-        raise ValueError(
+        raise UsageError(
             f'{images} holds scenes of another seed or size: draw to an '
             'empty folder'
         )

@@ -13,6 +13,7 @@ from sparc_vlm.datasets.tokens import (
     assign_words,
     save_files,
 )
+from sparc_vlm.errors import UsageError
 from sparc_vlm.files import TEMPORARY
 from sparc_vlm.registry import TOKENIZERS
 
@@ -46,7 +47,7 @@ class HuggingFaceTokenizer(Tokenizer):
             str(path), trust_remote_code=False
         )
         if not self._tokenizer.is_fast:
-            raise ValueError(
+            raise UsageError(
                 f'{path} has no fast tokenizer: convert it to tokenizer.json'
             )
         self.max_length = max_length or MAX_LENGTH

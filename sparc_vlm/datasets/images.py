@@ -10,10 +10,11 @@ import warnings
 
 from PIL import Image
 
+from sparc_vlm.errors import UserError
 from sparc_vlm.preprocess import to_rgb
 
 
-class BrokenImage(Exception):  # noqa: N818 - not always an error
+class BrokenImage(UserError):  # noqa: N818 - not always an error
     """A picture that cannot be read.
 
     Args:

@@ -19,6 +19,7 @@ from sparc_vlm.datasets.pairs import PairDataset
 from sparc_vlm.datasets.report import add_report
 from sparc_vlm.datasets.transforms import collate
 from sparc_vlm.datasets.workers import start_batches, start_worker
+from sparc_vlm.errors import UsageError
 from sparc_vlm.registry import DATASETS, LOADERS
 
 
@@ -56,7 +57,7 @@ class PairLoader:
         prefetch: int = 2,
     ) -> None:
         if batch_size < 1:
-            raise ValueError(f'batch_size must be 1 or more, got {batch_size}')
+            raise UsageError(f'batch_size must be 1 or more, got {batch_size}')
         if isinstance(dataset, dict):
             dataset = {'type': 'PairDataset', 'seed': seed, **dataset}
             dataset = DATASETS.build(dataset)
@@ -91,7 +92,7 @@ class PairLoader:
         own = self.state_dict()
         for name in ('pairs_per_epoch', 'seed', 'shuffle'):
             if state[name] != own[name]:
-                raise ValueError(
+                raise UsageError(
                     f'the data were saved with {name}={state[name]} and now '
                     f'have {own[name]}: go on with the same data and seed, '
                     'or start anew'

@@ -19,6 +19,7 @@ from sparc_vlm.datasets.patch_masks import (
 from sparc_vlm.datasets.report import Report, new_report, note
 from sparc_vlm.datasets.tokens import Tokenizer
 from sparc_vlm.datasets.transforms import Chosen, PairTransform, Sample
+from sparc_vlm.errors import RunError, UsageError
 from sparc_vlm.preprocess import Resize
 from sparc_vlm.registry import DATASETS, TOKENIZERS
 
@@ -127,7 +128,7 @@ class PairDataset(Dataset):
         if isinstance(tokenizer, dict):
             tokenizer = TOKENIZERS.build(tokenizer)
         if not len(source):
-            raise ValueError(
+            raise UsageError(
                 f'{type(source).__name__} has no pictures to train on'
             )
         self.source = source
@@ -177,7 +178,7 @@ class PairDataset(Dataset):
                 except BrokenImage as error:
                     note(report, 'broken_images', str(error))
             index = int(rng.integers(len(self.source)))
-        raise RuntimeError(
+        raise RunError(
             f'{TRIES} pictures in a row could not be used, for example '
             f'{report["examples"][0]}; check where the images are looked for'
         )

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sparc_vlm.errors import UsageError
 from sparc_vlm.naming import named_objects
 
 if TYPE_CHECKING:
@@ -59,12 +60,12 @@ class PatchMasks:
         self, kind: Kind, image_size: int, patch_size: int | None
     ) -> None:
         if kind not in KINDS:
-            raise ValueError(
+            raise UsageError(
                 f"patch_masks must be 'boxes', 'segments' or None, got "
                 f'{kind!r}'
             )
         if not patch_size or patch_size < 1 or image_size % patch_size:
-            raise ValueError(
+            raise UsageError(
                 f'patch_masks needs the patch_size of the image encoder, of '
                 f'which image_size={image_size} is a multiple, got '
                 f'{patch_size}'
@@ -86,7 +87,7 @@ class PatchMasks:
                 pictures looked at cannot be read.
         """
         if not hasattr(source, self.kind):
-            raise ValueError(
+            raise UsageError(
                 f'patch_masks={self.kind!r}: {type(source).__name__} has no '
                 f'{self.kind}; use data that have them, or leave it out'
             )
@@ -98,7 +99,7 @@ class PatchMasks:
                 return
             except ValueError as error:
                 problem = error
-        raise ValueError(f'patch_masks={self.kind!r}: {problem}')
+        raise UsageError(f'patch_masks={self.kind!r}: {problem}')
 
     def objects(self, source: PairSource, index: int, view: View) -> Objects:
         """Patches of a picture's objects, by name.
@@ -160,7 +161,7 @@ class PatchMasks:
     ) -> Objects:
         labels = np.asarray(labels)
         if labels.max(initial=0) > len(names):
-            raise ValueError(
+            raise UsageError(
                 f'segment {labels.max()} has no name among {len(names)}'
             )
         left, top, right, bottom = view.box

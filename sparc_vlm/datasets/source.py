@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from sparc_vlm.errors import MissingFileError, UsageError
+
 SPLITS = ('train', 'val')
 Found = dict[str, dict | None]
 
@@ -34,18 +36,18 @@ def data_from_flag(flag: str) -> Found:
     """
     kind, _, path = flag.partition(':')
     if kind not in KINDS:
-        raise ValueError(
+        raise UsageError(
             f'--data {flag}: the kind must be one of {", ".join(KINDS)}, '
             'followed by a colon and a path'
         )
     if kind != 'scenes' and not path:
-        raise ValueError(f'--data {flag}: a path must follow, {kind}:/path')
+        raise UsageError(f'--data {flag}: a path must follow, {kind}:/path')
     return KINDS[kind](path)
 
 
 def _scenes(path: str) -> Found:
     if path:
-        raise ValueError('--data scenes takes no path: the scenes are drawn')
+        raise UsageError('--data scenes takes no path: the scenes are drawn')
     train, val = ({'type': 'Scenes', 'split': split} for split in SPLITS)
     return {'train': train, 'val': val}
 
@@ -54,7 +56,7 @@ def _coco(path: str) -> Found:
     root = _folder(path, 'coco')
     train = _coco_split(root, 'train')
     if train is None:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f'no captions at {path}: looked for captions_train*.json in '
             f'{root / "annotations"} and {root}'
         )
@@ -82,12 +84,12 @@ def _karpathy(path: str) -> Found:
     if file.is_dir():
         found = _first((file,), 'dataset*.json')
         if found is None:
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f'no split file at {path}: looked for dataset*.json'
             )
         file = found
     if not file.is_file():
-        raise FileNotFoundError(f'no split file at {path}: no such file')
+        raise MissingFileError(f'no split file at {path}: no such file')
     splits = set(
         re.findall(r'"split":\s*"(\w+)"', file.read_text('utf-8', 'replace'))
     )
@@ -102,7 +104,7 @@ def _karpathy(path: str) -> Found:
                 'split': split,
             }
     if configs['train'] is None:
-        raise ValueError(
+        raise UsageError(
             f'{path} has no train split: looked for "split": "train", found '
             f'{", ".join(sorted(splits)) or "none"}'
         )
@@ -121,7 +123,7 @@ def _table(path: str, kind: str, argument: str) -> Found:
     """A file, and the one of the same name with val for train, if any."""
     file = Path(path)
     if not file.is_file():
-        raise FileNotFoundError(f'no file at {path}')
+        raise MissingFileError(f'no file at {path}')
     configs: Found = {'train': None, 'val': None}
     val = file.with_name(file.name.replace('train', 'val'))
     for split, table in zip(SPLITS, (file, val), strict=True):
@@ -137,7 +139,7 @@ def _table(path: str, kind: str, argument: str) -> Found:
 def _folders(path: str) -> Found:
     root = Path(path)
     if not root.exists():
-        raise FileNotFoundError(f'no class folders at {path}: nothing there')
+        raise MissingFileError(f'no class folders at {path}: nothing there')
     if not (root / 'train').is_dir():
         return {'train': {'type': 'ClassFolders', 'root': path}, 'val': None}
     configs: Found = {'train': None, 'val': None}
@@ -169,7 +171,7 @@ KINDS: dict[str, Callable[[str], Found]] = {
 def _folder(path: str, kind: str) -> Path:
     root = Path(path)
     if not root.is_dir():
-        raise FileNotFoundError(f'--data {kind}: no folder at {path}')
+        raise MissingFileError(f'--data {kind}: no folder at {path}')
     return root
 
 
@@ -215,7 +217,7 @@ def _images(root: Path, *names: str) -> str | list[str]:
     if archives:
         return archives
     places = _candidates(root, names)
-    raise FileNotFoundError(
+    raise MissingFileError(
         f'no images in {root}: looked for '
         f'{", ".join(str(place.relative_to(root)) for place in places[:12])}'
         ', images*.zip'

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from sparc_vlm.datasets.images import BrokenImage, decode_image
+from sparc_vlm.errors import MissingFileError, UsageError
 
 IMAGE_SUFFIXES = frozenset(
     '.jpg .jpeg .png .webp .bmp .gif .tif .tiff .ppm .pgm'.split()
@@ -133,13 +134,13 @@ def _open(path: Path) -> _Folder | _Archive:
     if path.is_dir():
         return _Folder(path)
     if not path.exists():
-        raise FileNotFoundError(f'no images at {path}: no such file or folder')
+        raise MissingFileError(f'no images at {path}: no such file or folder')
     if zipfile.is_zipfile(path):
         return _Archive(path, _list_zip(path))
     try:
         return _Archive(path, _list_tar(path))
     except tarfile.TarError as error:
-        raise ValueError(
+        raise UsageError(
             f'{path} is neither a folder, a zip nor an uncompressed tar file; '
             'unpack it'
         ) from error

@@ -32,6 +32,7 @@ from sparc_vlm.datasets.tokens import (
     assign_words,
     save_files,
 )
+from sparc_vlm.errors import MissingFileError, UsageError
 from sparc_vlm.registry import TOKENIZERS
 
 UNKNOWN = '<unk>'
@@ -66,7 +67,7 @@ class CaptionTokenizer(Tokenizer):
         folder = Path(path)
         file = folder / FILE if folder.is_dir() else folder
         if not file.is_file():
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f'no tokenizer at {file}: train one with '
                 'tools/prepare_data.py tokenizer'
             )
@@ -76,7 +77,7 @@ class CaptionTokenizer(Tokenizer):
         try:
             tokenizer = Backend.from_file(str(file))
         except Exception as error:  # tokenizers raises nothing narrower
-            raise ValueError(f'{file} is no tokenizer: {error}') from error
+            raise UsageError(f'{file} is no tokenizer: {error}') from error
         self._set(tokenizer, max_length or MAX_LENGTH)
 
     def _set(self, tokenizer: Backend, max_length: int) -> None:
@@ -122,7 +123,7 @@ class CaptionTokenizer(Tokenizer):
             table = str.maketrans(dict.fromkeys(rare, ' '))
             texts = [text.translate(table) for text in texts]
         if not any(text.strip() for text in texts):
-            raise ValueError('no captions to train a tokenizer on')
+            raise UsageError('no captions to train a tokenizer on')
         trainer = trainers.UnigramTrainer(
             vocab_size=max(vocab_size // 2, 2),
             special_tokens=[UNKNOWN],

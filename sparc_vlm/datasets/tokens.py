@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from sparc_vlm.errors import UsageError
 from sparc_vlm.files import write_changed
 from sparc_vlm.structures import TokenBatch
 
@@ -128,7 +129,7 @@ def batch_tokens(encoded: Sequence[TokenIds]) -> TokenBatch:
     """
     for number, tokens in enumerate(encoded):
         if not any(tokens.real):
-            raise ValueError(
+            raise UsageError(
                 f'text {number} of {len(encoded)} has no token in it: leave '
                 'empty texts out'
             )

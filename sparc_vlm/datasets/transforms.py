@@ -15,6 +15,7 @@ from torch.utils.data import default_collate
 from sparc_vlm.datasets.patch_masks import View
 from sparc_vlm.datasets.report import Report, add_report, new_report, note
 from sparc_vlm.datasets.tokens import TokenIds, Tokenizer, batch_tokens
+from sparc_vlm.errors import UsageError
 from sparc_vlm.preprocess import Resize, resize_picture, to_tensor
 
 
@@ -73,7 +74,7 @@ class PairTransform:
         flip: bool = False,
     ) -> None:
         if crop_scale and not 0 < crop_scale[0] <= crop_scale[1] <= 1:
-            raise ValueError(
+            raise UsageError(
                 'crop_scale must be (smallest, largest) share of the area, '
                 f'0 < smallest <= largest <= 1, got {crop_scale}'
             )

@@ -14,13 +14,14 @@ from typing import Any
 import torch
 
 from sparc_vlm.engine.plain import pack, unpack
+from sparc_vlm.errors import MissingFileError, UserError
 from sparc_vlm.files import atomic_file
 
 POINTER = 'last_checkpoint'
 NUMBERED = re.compile(r'(?:iter|epoch)_(\d+)\.pth')
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(UserError, RuntimeError):
     """A checkpoint cannot be used; the message says why in one sentence."""
 
 
@@ -83,7 +84,7 @@ def read_checkpoint(
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f'there is no checkpoint {path}')
+        raise MissingFileError(f'there is no checkpoint {path}')
     if not is_whole(path):
         raise BrokenCheckpointError(
             f'{path} is damaged or was not written to its end: use another '

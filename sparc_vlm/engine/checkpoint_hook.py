@@ -21,6 +21,7 @@ from mmengine.runner import BaseLoop
 from sparc_vlm.engine.checkpoint import POINTER
 from sparc_vlm.engine.processes import from_first
 from sparc_vlm.engine.stop import StopRequest
+from sparc_vlm.errors import UsageError
 from sparc_vlm.files import (
     clear_unfinished,
     reason,
@@ -72,13 +73,13 @@ class SafeCheckpointHook(Hook):
     ) -> None:
         for name, value in (('interval', interval), ('minutes', minutes)):
             if value is not None and value <= 0:
-                raise ValueError(f'{name} must be above 0 or None: {value}')
+                raise UsageError(f'{name} must be above 0 or None: {value}')
         if max_keep == 0 or max_keep < -1:
-            raise ValueError(
+            raise UsageError(
                 f'max_keep must be at least 1, or -1 for all, got {max_keep}'
             )
         if rule not in ('greater', 'less'):
-            raise ValueError(f"rule must be 'greater' or 'less', got {rule!r}")
+            raise UsageError(f"rule must be 'greater' or 'less', got {rule!r}")
         self.interval = interval
         self.minutes = minutes
         self.max_keep = max_keep

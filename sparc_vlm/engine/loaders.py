@@ -13,6 +13,7 @@ from typing import Any
 
 from mmengine import dist
 
+from sparc_vlm.errors import RunError, UsageError
 from sparc_vlm.registry import LOADERS
 
 
@@ -34,7 +35,7 @@ class TrainLoaders:
         if not isinstance(loaders, (list, tuple)):
             loaders = [loaders]
         if not loaders:
-            raise ValueError('train_dataloader is an empty list: name one')
+            raise UsageError('train_dataloader is an empty list: name one')
         self.loaders = [
             LOADERS.build(loader) if isinstance(loader, dict) else loader
             for loader in loaders
@@ -74,7 +75,7 @@ class TrainLoaders:
         try:
             batches = [next(iterator) for iterator in self._iterators]
         except StopIteration:
-            raise RuntimeError(
+            raise RunError(
                 'a training loader came to its end: PretrainLoop needs '
                 'endless ones (the registered LOADERS are)'
             ) from None
@@ -105,7 +106,7 @@ class TrainLoaders:
             ValueError: The checkpoint knows another number of loaders.
         """
         if len(states) != len(self.loaders):
-            raise ValueError(
+            raise UsageError(
                 f'the checkpoint was trained on {len(states)} datasets and '
                 f'the config names {len(self.loaders)}: resume with the same '
                 'train_dataloader, or start from its weights with load_from'

@@ -22,6 +22,7 @@ from sparc_vlm.engine.data_report import DataReport, joined
 from sparc_vlm.engine.loaders import TrainLoaders
 from sparc_vlm.engine.randomness import seed_step
 from sparc_vlm.engine.step_log import mean_of, named, numbers
+from sparc_vlm.errors import UsageError
 from sparc_vlm.registry import LOOPS
 
 
@@ -63,13 +64,13 @@ class PretrainLoop(BaseLoop):
         report_interval: int = 1000,
     ) -> None:
         if min(max_iters, val_interval, report_interval) < 1:
-            raise ValueError(
+            raise UsageError(
                 'max_iters, val_interval and report_interval must be at '
                 f'least 1, got {max_iters}, {val_interval}, {report_interval}'
             )
         self.rounds = _take_rounds(runner)
         if self.rounds < 1:
-            raise ValueError(
+            raise UsageError(
                 'optim_wrapper.accumulative_counts must be at least 1, got '
                 f'{self.rounds}'
             )

@@ -21,12 +21,13 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from sparc_vlm.engine.sharding import Sharding
+from sparc_vlm.errors import UsageError, UserError
 from sparc_vlm.registry import OPTIM_WRAPPERS
 
 DTYPES = ('bfloat16', 'float16')
 
 
-class NonFiniteError(RuntimeError):
+class NonFiniteError(UserError, RuntimeError):
     """Too many steps in a row had a loss or gradient that is not finite."""
 
 
@@ -64,13 +65,13 @@ class AutocastOptimWrapper(OptimWrapper):
     ) -> None:
         super().__init__(optimizer, accumulative_counts, clip_grad)
         if dtype not in (*DTYPES, None):
-            raise ValueError(
+            raise UsageError(
                 f'dtype must be one of {", ".join(DTYPES)} or None, '
                 f'got {dtype!r}'
             )
         self.device = optimizer.param_groups[0]['params'][0].device
         if dtype == 'float16' and self.device.type == 'cpu':
-            raise ValueError("float16 needs a GPU; use dtype='bfloat16'")
+            raise UsageError("float16 needs a GPU; use dtype='bfloat16'")
         self.dtype = getattr(torch, dtype) if dtype else None
         self.scaler = None
         if dtype == 'float16':
@@ -96,7 +97,7 @@ class AutocastOptimWrapper(OptimWrapper):
             ValueError: The loss is scaled; processes would scale it apart.
         """
         if self.scaler is not None:
-            raise ValueError(
+            raise UsageError(
                 "optim_wrapper.dtype: FSDP needs 'bfloat16' or None, since "
                 'the loss scale of float16 would differ between processes'
             )

@@ -24,11 +24,7 @@ from torch import Tensor, nn
 from sparc_vlm.engine.config_error import ConfigError
 from sparc_vlm.engine.contents import contents
 from sparc_vlm.engine.histories import ShortHistories
-from sparc_vlm.engine.processes import (
-    PATIENCE,
-    from_first,
-    join_processes,
-)
+from sparc_vlm.engine.processes import PATIENCE, from_first, join_processes
 from sparc_vlm.engine.resuming import (
     check_contents,
     check_learning,
@@ -51,6 +47,7 @@ from sparc_vlm.engine.strategies import (
     shares_out,
     wrap_ddp,
 )
+from sparc_vlm.errors import UsageError
 from sparc_vlm.registry import RUNNERS
 from sparc_vlm.weights import load_into
 
@@ -179,7 +176,7 @@ class SparcRunner(Runner):
             ValueError: `out_dir` is not a local folder.
         """
         if file_client_args or backend_args or '://' in str(out_dir):
-            raise ValueError(
+            raise UsageError(
                 f'checkpoints are written to local folders, not to {out_dir}: '
                 'set work_dir to one and copy them from there'
             )

@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.utils import apply_to
 
 from sparc_vlm.engine.data_report import joined
+from sparc_vlm.errors import UsageError
 
 MOST_CHANGES = 10
 UNTOLD = ('+++', '---', '+resume', '-resume', '+load_from', '-load_from')
@@ -38,7 +39,7 @@ def restore_schedulers(schedulers: Any, states: Any) -> None:
             restore_schedulers(part, states[name])
         return
     if len(schedulers) != len(states):
-        raise ValueError(
+        raise UsageError(
             f'the checkpoint has {len(states)} schedules and the config '
             f'{len(schedulers)}: resume with the same param_scheduler'
         )

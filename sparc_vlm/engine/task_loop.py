@@ -23,6 +23,7 @@ from mmengine.runner import BaseLoop
 
 from sparc_vlm.engine.optim import autocast
 from sparc_vlm.engine.versions import versions
+from sparc_vlm.errors import RunError, UsageError
 from sparc_vlm.files import reason, write_json
 from sparc_vlm.registry import LOOPS, TASKS
 
@@ -61,7 +62,7 @@ class TaskLoop(BaseLoop):
         dtype: str | None = 'same',
     ) -> None:
         if stage not in ('val', 'test'):
-            raise ValueError(f"stage must be 'val' or 'test', got {stage!r}")
+            raise UsageError(f"stage must be 'val' or 'test', got {stage!r}")
         tasks = evaluator if isinstance(evaluator, (list, tuple)) else None
         if tasks is None:
             tasks = [evaluator]
@@ -95,7 +96,7 @@ class TaskLoop(BaseLoop):
             runner.call_hook(f'after_{stage}_epoch', metrics=metrics)
         runner.call_hook(f'after_{stage}')
         if failed and not self._training:
-            raise RuntimeError('; '.join(failed))
+            raise RunError('; '.join(failed))
         return metrics
 
     def _run_tasks(self) -> tuple[dict[str, float], list[str]]:
@@ -228,14 +229,14 @@ def _build(tasks: list[Any], shared: dict[str, Any]) -> list[Any]:
         built.append(task)
     names = [task.name for task in built]
     if not names:
-        raise ValueError('the evaluator names no task: list at least one')
+        raise UsageError('the evaluator names no task: list at least one')
     if len(set(names)) < len(names):
-        raise ValueError(
+        raise UsageError(
             f'two tasks have the same name ({", ".join(names)}): give each '
             'a `name` of its own'
         )
     if unused:
-        raise ValueError(
+        raise UsageError(
             f'no task takes {", ".join(sorted(unused))}: remove it from the '
             'dataloader of the evaluation'
         )

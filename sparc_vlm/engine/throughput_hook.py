@@ -13,6 +13,7 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
+from sparc_vlm.errors import UsageError
 from sparc_vlm.registry import HOOKS
 
 
@@ -36,7 +37,7 @@ class ThroughputHook(Hook):
 
     def __init__(self, window: int = 20) -> None:
         if window < 1:
-            raise ValueError(f'window must be at least 1, got {window}')
+            raise UsageError(f'window must be at least 1, got {window}')
         self._recent: deque[float] = deque(maxlen=window)
         self._step_start = self._waited = 0.0
         self._start = 0.0

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from sparc_vlm.errors import UsageError
 from sparc_vlm.evaluation.task import Progress
 
 
@@ -75,7 +76,7 @@ def image_chunks(
             if progress is not None:
                 progress(what, done, len(indices))
     if indices and len(broken) == len(indices):
-        raise ValueError(
+        raise UsageError(
             f'none of the {len(indices)} pictures could be read; the first: '
             f'{next(iter(broken.values()))}'
         )
@@ -176,7 +177,7 @@ def finite_patches(embeddings: Any, task: str) -> tuple[Tensor, Tensor]:
     """
     kinds = on_cpu(embeddings.patches), on_cpu(embeddings.dense)
     if not all(torch.isfinite(values).all() for values in kinds):
-        raise ValueError(
+        raise UsageError(
             f'{task}: the model gives patches that are not finite numbers; '
             'it has diverged'
         )

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from sparc_vlm.errors import UsageError
+
 BACKGROUND = -1
 VOID = -2
 
@@ -37,7 +39,7 @@ def given_classes(
         ValueError: A label has no name.
     """
     if labels.max(initial=0) > len(names):
-        raise ValueError(
+        raise UsageError(
             f'label {labels.max()} has no name: the picture names '
             f'{len(names)} segments'
         )

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from mmengine.logging import print_log
 
+from sparc_vlm.errors import UsageError
 from sparc_vlm.registry import DATASETS
 
 Progress = Callable[[str, int, int], None]
@@ -77,14 +78,14 @@ class Task(ABC):
         max_images: int | None = None,
     ) -> None:
         if batch_size < 1 or (max_images is not None and max_images < 1):
-            raise ValueError(
+            raise UsageError(
                 f'{name}: batch_size ({batch_size}) and max_images '
                 f'({max_images}) must be at least 1'
             )
         is_config = isinstance(dataset, dict)
         self.source = DATASETS.build(dataset) if is_config else dataset
         if not len(self.source):
-            raise ValueError(f'{name}: the dataset holds no picture')
+            raise UsageError(f'{name}: the dataset holds no picture')
         self.name = name
         self.batch_size = batch_size
         count = min(len(self.source), max_images or len(self.source))
@@ -103,7 +104,7 @@ class Task(ABC):
     def need_segments(self) -> None:
         """Raises a ValueError where the source has no segments."""
         if not hasattr(self.source, 'segments'):
-            raise ValueError(
+            raise UsageError(
                 f'{self.name}: {type(self.source).__name__} has no segments; '
                 'take a dataset that has them'
             )

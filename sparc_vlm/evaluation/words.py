@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sparc_vlm.errors import UsageError
 from sparc_vlm.evaluation.encoding import on_cpu
 
 Alignment = Callable[[Tensor, Tensor], Tensor]
@@ -27,7 +28,7 @@ def own_alignment(alignment: Alignment | None, model: Any) -> Alignment:
     """
     chosen = alignment or getattr(model, 'align', None)
     if chosen is None:
-        raise ValueError(
+        raise UsageError(
             f'{type(model).__name__} has no `align` that gives the weights of '
             'the patches for each token: hand one in as alignment=...'
         )
@@ -100,7 +101,7 @@ def encode_words(
     """
     tokenizer = getattr(model, 'tokenizer', None)
     if tokenizer is None:
-        raise ValueError(
+        raise UsageError(
             f'{type(model).__name__} has no tokenizer, which maps of words '
             'need in order to know the pieces of a word'
         )
@@ -121,7 +122,7 @@ def _caption_words(
     ids = tokenizer.encode(caption)
     real = [place for place, flag in enumerate(ids.real) if flag]
     if mask.nonzero().flatten().tolist() != real:
-        raise ValueError(
+        raise UsageError(
             'the model and its tokenizer disagree on the tokens of '
             f'{caption!r}: encode_text must return one row a token, in the '
             "tokenizer's order, begin and end marks included"

@@ -6,6 +6,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from sparc_vlm.errors import UsageError
+
 AdapterKind = Literal['linear', 'residual']
 
 
@@ -49,7 +51,7 @@ def build_adapter(kind: AdapterKind, width: int, dims: int) -> nn.Module:
         return nn.Linear(width, dims, bias=False)
     if kind == 'residual':
         return ResidualAdapter(width, dims)
-    raise ValueError(
+    raise UsageError(
         f"vision_adapter must be 'linear' or 'residual', got {kind!r}"
     )
 

@@ -13,6 +13,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sparc_vlm.errors import UsageError
+
 AlignmentFunction = Callable[..., Tensor]
 
 
@@ -35,7 +37,7 @@ def alignment_scores(tokens: Tensor, patches: Tensor) -> Tensor:
         or tokens.shape[0] != patches.shape[0]
         or tokens.shape[2] != patches.shape[2]
     ):
-        raise ValueError(
+        raise UsageError(
             'alignment needs tokens (B, L, D) and patches (B, P, D) of the '
             f'same pairs and width, got {tuple(tokens.shape)} and '
             f'{tuple(patches.shape)}'
@@ -78,7 +80,7 @@ def sparse_alignment(
         ValueError: Shapes that do not fit, or a threshold outside [0, 1].
     """
     if threshold is not None and not 0 <= threshold <= 1:
-        raise ValueError(
+        raise UsageError(
             f'threshold is compared with scores between 0 and 1, got '
             f'{threshold}'
         )
@@ -201,7 +203,7 @@ def allowed_patches(
     if patch_mask is None:
         return None
     if patch_mask.shape != scores.shape:
-        raise ValueError(
+        raise UsageError(
             f'patch_mask must be (B, L, P) = {tuple(scores.shape)}, got '
             f'{tuple(patch_mask.shape)}'
         )

@@ -14,6 +14,7 @@ from mmengine import dist
 from torch import Tensor
 from torch.nn import functional as F
 
+from sparc_vlm.errors import UsageError
 from sparc_vlm.models.cosine import CosineScores, unit
 from sparc_vlm.models.gather import gather_rows, global_sum, process_sizes
 from sparc_vlm.models.pairwise import Joined, pairwise_info_nce
@@ -101,7 +102,7 @@ def caption_info_nce(
     elif average == 'token':
         own, count = losses.sum(), lengths.sum()
     else:
-        raise ValueError(
+        raise UsageError(
             f"average must be 'sample' or 'token', got {average!r}"
         )
     count = global_sum(count).clamp(min=1)

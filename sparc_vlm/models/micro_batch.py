@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from sparc_vlm.errors import UsageError
 from sparc_vlm.models.gather import process_sizes
 from sparc_vlm.structures import TokenBatch
 
@@ -30,7 +31,7 @@ def check_micro_batch(size: int | None) -> None:
         ValueError: It is below 1.
     """
     if size is not None and size < 1:
-        raise ValueError(
+        raise UsageError(
             f'micro_batch must be at least 1, or None, got {size}'
         )
 
@@ -131,7 +132,7 @@ def refuse_batch_statistics(model: nn.Module) -> None:
     """
     for name, module in model.train().named_modules():
         if isinstance(module, _BatchNorm) and module.training:
-            raise ValueError(
+            raise UsageError(
                 f'micro_batch: {name} normalises over the batch '
                 f'({type(module).__name__}), so micro-batches would change '
                 'the model: freeze it, choose an encoder without batch '

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from sparc_vlm.errors import UsageError
+
 
 def check_grid(masked: int | None, grid: tuple[int, int]) -> None:
     """Refuses a mask over another grid, which would hide the wrong patches.
@@ -17,7 +19,7 @@ def check_grid(masked: int | None, grid: tuple[int, int]) -> None:
     """
     rows, columns = grid
     if masked is not None and masked != rows * columns:
-        raise ValueError(
+        raise UsageError(
             f'patch_mask counts {masked} patches, but the image encoder sees '
             f'{rows} x {columns}: give the data the patch size of the model'
         )

@@ -1,8 +1,7 @@
 """ImageTextPretrainer: two encoders, adapters, a temperature, an objective.
 
-The one model class of pretraining. It turns images and captions into
-`PairEmbeddings` and leaves the loss to its objective; afterwards it is what
-encodes an image or a sentence for everything else.
+It turns images and captions into `PairEmbeddings`, leaves the loss to its
+objective, and encodes an image or a sentence for everything else.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sparc_vlm.errors import UsageError
 from sparc_vlm.models.adapters import AdapterKind, build_adapter, build_head
 from sparc_vlm.models.alignment import sparse_alignment
 from sparc_vlm.models.micro_batch import (
@@ -171,7 +171,7 @@ class ImageTextPretrainer(BaseModel):
                 dict(image=i, text=t, similarity=i @ t)
                 for i, t in zip(image, text, strict=True)
             ]
-        raise ValueError(
+        raise UsageError(
             f"mode must be 'tensor', 'loss' or 'predict', got {mode!r}"
         )
 
@@ -225,7 +225,7 @@ class ImageTextPretrainer(BaseModel):
                 sentence is empty.
         """
         if self.tokenizer is None:
-            raise ValueError(
+            raise UsageError(
                 'this model has no tokenizer: build it with tokenizer=..., '
                 'or load a saved model folder'
             )

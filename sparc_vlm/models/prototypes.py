@@ -12,6 +12,7 @@ import torch
 from mmengine import dist
 from torch import Tensor, nn
 
+from sparc_vlm.errors import UsageError
 from sparc_vlm.models.contrastive import unit
 from sparc_vlm.models.gather import gather_rows, global_sum
 
@@ -63,7 +64,7 @@ class Prototypes(nn.Module):
     ) -> None:
         super().__init__()
         if epsilon <= 0 or min(embed_dims, count, iterations) < 1:
-            raise ValueError(
+            raise UsageError(
                 'prototypes need epsilon above 0 and at least 1 dimension, '
                 f'prototype and iteration, got epsilon={epsilon}, '
                 f'embed_dims={embed_dims}, count={count}, '

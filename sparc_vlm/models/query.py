@@ -12,6 +12,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from sparc_vlm.errors import UsageError
+
 
 class QueryProjection(nn.Module):
     """Tokens to queries and patches to keys, both linear and without bias.
@@ -27,7 +29,7 @@ class QueryProjection(nn.Module):
     def __init__(self, embed_dims: int, dims: int = 64) -> None:
         super().__init__()
         if min(embed_dims, dims) < 1:
-            raise ValueError(
+            raise UsageError(
                 'a query projection needs widths of at least 1, got '
                 f'embed_dims={embed_dims}, dims={dims}'
             )

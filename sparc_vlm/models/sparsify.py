@@ -11,6 +11,7 @@ from functools import partial
 
 from torch import Tensor
 
+from sparc_vlm.errors import UsageError
 from sparc_vlm.models.alignment import (
     AlignmentFunction,
     dense_alignment,
@@ -89,7 +90,7 @@ def top_k_alignment(
         ValueError: Shapes that do not fit, or k below 1.
     """
     if k < 1:
-        raise ValueError(f'a token keeps at least 1 patch, got k={k}')
+        raise UsageError(f'a token keeps at least 1 patch, got k={k}')
 
     def kth(relative: Tensor, count: Tensor) -> Tensor:
         best = relative.topk(min(k, relative.shape[-1])).values
@@ -123,7 +124,7 @@ def quantile_alignment(
         ValueError: Shapes that do not fit, or a quantile outside [0, 1).
     """
     if not 0 <= quantile < 1:
-        raise ValueError(
+        raise UsageError(
             f'quantile is a share of the patches, 0 <= quantile < 1, got '
             f'{quantile}'
         )
@@ -166,27 +167,27 @@ def build_alignment(name: str, **options: float | None) -> AlignmentFunction:
         ValueError: An unknown name, or options that it does not take.
     """
     if name not in ALIGNMENTS:
-        raise ValueError(
+        raise UsageError(
             f'alignment must be one of {sorted(ALIGNMENTS)}, got {name!r}'
         )
     function, known = ALIGNMENTS[name]
     options = {key: v for key, v in options.items() if v is not None}
     for option in options:
         if option not in known:
-            raise ValueError(
+            raise UsageError(
                 f'alignment {name!r} has no {option}: leave it out'
             )
     if name == 'topk' and 'k' not in options:
-        raise ValueError(
+        raise UsageError(
             "alignment 'topk' needs k, the number of patches that are kept"
         )
     if 'quantile' in options:
         if 'threshold' in options:
-            raise ValueError('give either a threshold or a quantile, not both')
+            raise UsageError('give either a threshold or a quantile, not both')
         function = quantile_alignment
     return partial(function, **options)
 
 
 def _check_temperature(temperature: float) -> None:
     if not 0 < temperature < math.inf:
-        raise ValueError(f'temperature must be above 0, got {temperature}')
+        raise UsageError(f'temperature must be above 0, got {temperature}')

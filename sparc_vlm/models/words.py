@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sparc_vlm.errors import UsageError
 from sparc_vlm.models.contrastive import unit
 
 # Odd, so that no power of it is 0 among 64-bit integers.
@@ -124,7 +125,7 @@ def same_meaning(
         ValueError: A limit that no cosine is above or below.
     """
     if limit is not None and not -1 < limit < 1:
-        raise ValueError(
+        raise UsageError(
             f'limit is compared with cosines, -1 < limit < 1, got {limit}'
         )
     length = token_mask.shape[1]

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch.nn import functional as F
 
+from sparc_vlm.errors import UsageError
 from sparc_vlm.evaluation.encoding import on_cpu, whole_picture
 from sparc_vlm.evaluation.words import (
     Alignment,
@@ -151,12 +152,12 @@ def compare_word_maps(
         ValueError: No model, words that differ, or fewer than two columns.
     """
     if not models or len({tuple(m.words) for m in models.values()}) > 1:
-        raise ValueError(
+        raise UsageError(
             'maps can be compared where each model has the same words, got '
             + ' | '.join(' '.join(maps.words) for maps in models.values())
         )
     if columns < 2:
-        raise ValueError(
+        raise UsageError(
             f'a row holds the picture and a word: columns must be at least '
             f'2, got {columns}'
         )
@@ -251,7 +252,7 @@ def as_array(figure: Figure, dpi: int = 110) -> np.ndarray:
 def _shown(words: Sequence[str], function_words: FunctionWords) -> list[int]:
     """The places of the words that get a panel."""
     if function_words not in ('draw', 'dim', 'omit'):
-        raise ValueError(
+        raise UsageError(
             "function_words is 'draw', 'dim' or 'omit', not "
             f'{function_words!r}'
         )

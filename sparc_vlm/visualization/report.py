@@ -14,6 +14,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from PIL import Image
 
+from sparc_vlm.errors import UsageError
 from sparc_vlm.visualization.tables import Table
 
 STYLE = """
@@ -96,7 +97,7 @@ class Page:
             ValueError: The name is taken.
         """
         if name in self._pictures:
-            raise ValueError(f'the page already has a picture named {name!r}')
+            raise UsageError(f'the page already has a picture named {name!r}')
         data = _png(picture, dpi)
         self._pictures[name] = data
         text = base64.b64encode(data).decode()

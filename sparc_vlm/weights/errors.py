@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from sparc_vlm.errors import UserError
+
 _NAMED = 3  # keys that a message names before it only counts
 
 
-class WeightsError(ValueError):
+class WeightsError(UserError, ValueError):
     """Weights cannot be read, or do not fit where they should go."""
 
 

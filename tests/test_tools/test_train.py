@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -21,7 +22,7 @@ from mmengine.visualization import Visualizer
 import sparc_vlm
 from sparc_vlm.datasets import write_shards
 from sparc_vlm.datasets.scenes import Scenes
-from sparc_vlm.engine import NonFiniteError, read_checkpoint
+from sparc_vlm.engine import read_checkpoint
 from tests.test_datasets.made import (
     caption,
     write_coco,
@@ -321,6 +322,17 @@ def test_what_nobody_foresaw_keeps_its_traceback(tmp_path, monkeypatch):
         train.main(command(NAME, tmp_path))
 
 
+def test_a_full_disk_is_a_sentence(tmp_path, capfd, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, 'No space left on device', '/a/[b]')
+
+    monkeypatch.setattr(train, 'use_tokenizer', full)
+    assert train.main(command(NAME, tmp_path)) == 2
+    said = capfd.readouterr().err
+    assert said.endswith('error: /a/[b]: No space left on device\n')
+    assert 'Traceback' not in said
+
+
 def test_ctrl_c_before_training_is_no_traceback(tmp_path, capfd, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
@@ -328,21 +340,6 @@ def test_ctrl_c_before_training_is_no_traceback(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(train, 'use_tokenizer', interrupted)
     assert train.main(command(NAME, tmp_path)) == 128 + signal.SIGINT
     assert capfd.readouterr().err.endswith('interrupted\n')
-
-
-def test_only_what_was_raised_on_purpose_is_a_sentence():
-    def caught(function):
-        try:
-            function()
-        except Exception as error:
-            return train.what_was_said(error)
-
-    assert 'no tokenizer at' in caught(
-        lambda: sparc_vlm.datasets.CaptionTokenizer('/nowhere')
-    )
-    assert caught(lambda: torch.ones(2) @ torch.ones(3)) is None
-    # not of this package
-    assert caught(lambda: (_ for _ in ()).throw(NonFiniteError('x'))) is None
 
 
 def test_a_run_is_not_written_over_but_resumed(tmp_path, capfd):

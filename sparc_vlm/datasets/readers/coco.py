@@ -10,6 +10,7 @@ from pycocotools import mask as coco_mask
 from sparc_vlm.datasets.readers.files import read_json
 from sparc_vlm.datasets.readers.listed import Images, ListedPairs, as_caption
 from sparc_vlm.datasets.report import new_report, note
+from sparc_vlm.errors import MissingFileError, UsageError
 from sparc_vlm.registry import DATASETS
 
 
@@ -52,7 +53,7 @@ class CocoCaptions(ListedPairs):
             text = as_caption(row.get('caption'), where, reading)
             captions[row['image_id']].append(text)
         if instances is not None and not Path(instances).is_file():
-            raise FileNotFoundError(f'no instances at {instances}')
+            raise MissingFileError(f'no instances at {instances}')
         entries = [(files[i], captions[i]) for i in files if captions[i]]
         super().__init__(images, entries, reading)
         self._ids = np.array([i for i in files if captions[i]])
@@ -95,7 +96,7 @@ class CocoCaptions(ListedPairs):
         instances = self._instances()
         rows = [row for row in self._rows(index) if row.get('segmentation')]
         if self._rows(index) and not rows:
-            raise ValueError(
+            raise UsageError(
                 f'{self._file} has boxes but no segmentation of '
                 f'{self.key(index)}'
             )
@@ -119,7 +120,7 @@ class CocoCaptions(ListedPairs):
         Training asks for none, and COCO's file takes gigabytes of memory.
         """
         if self._file is None:
-            raise ValueError(
+            raise UsageError(
                 'boxes and segments need an instances file: set '
                 'instances=".../instances_*.json"'
             )

@@ -8,6 +8,7 @@ from typing import Any
 
 from sparc_vlm.datasets.report import Report
 from sparc_vlm.datasets.text import read_text
+from sparc_vlm.errors import MissingFileError, UsageError
 
 
 def read_json(path: str | Path, needs: str, reading: Report) -> dict[str, Any]:
@@ -23,19 +24,19 @@ def read_json(path: str | Path, needs: str, reading: Report) -> dict[str, Any]:
         ValueError: It is not JSON, or a key is missing.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f'no annotations at {path}: no such file')
+        raise MissingFileError(f'no annotations at {path}: no such file')
     try:
         # Control characters inside strings are met in captions.
         content = json.loads(read_text(path, reading), strict=False)
     except json.JSONDecodeError as error:
-        raise ValueError(f'{path} is not JSON: {error}') from error
+        raise UsageError(f'{path} is not JSON: {error}') from error
     missing = [
         key
         for key in needs.split()
         if not isinstance(content, dict) or key not in content
     ]
     if missing:
-        raise ValueError(
+        raise UsageError(
             f'{path} has no {missing[0]!r}: expected an annotation file with '
             f'{", ".join(needs.split())}'
         )

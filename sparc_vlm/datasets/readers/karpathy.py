@@ -7,6 +7,7 @@ from pathlib import Path
 from sparc_vlm.datasets.readers.files import read_json
 from sparc_vlm.datasets.readers.listed import Images, ListedPairs, as_caption
 from sparc_vlm.datasets.report import new_report, note
+from sparc_vlm.errors import UsageError
 from sparc_vlm.registry import DATASETS
 
 SPLITS = {'train': ('train', 'restval'), 'val': ('val',), 'test': ('test',)}
@@ -55,7 +56,7 @@ class KarpathyCaptions(ListedPairs):
                 entries.append((name, texts))
         if not entries:
             there = {str(image.get('split')) for image in content['images']}
-            raise ValueError(
+            raise UsageError(
                 f'{annotations} has no split {split!r}, only '
                 f'{", ".join(sorted(there))}'
             )

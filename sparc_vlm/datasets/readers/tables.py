@@ -12,6 +12,7 @@ from sparc_vlm.datasets.readers.listed import Images, ListedPairs
 from sparc_vlm.datasets.report import Report, new_report, note
 from sparc_vlm.datasets.store import ImageStore
 from sparc_vlm.datasets.text import read_text
+from sparc_vlm.errors import MissingFileError, UsageError
 from sparc_vlm.registry import DATASETS
 
 PATH_COLUMNS = (
@@ -52,7 +53,7 @@ class CsvCaptions(ListedPairs):
     ) -> None:
         reading = new_report()
         if not Path(path).is_file():
-            raise FileNotFoundError(f'no table at {path}: no such file')
+            raise MissingFileError(f'no table at {path}: no such file')
         text = read_text(path, reading).replace('\0', '')
         header = text.partition('\n')[0]
         separator = separator or max(SEPARATORS, key=header.count)
@@ -96,7 +97,7 @@ def _column(
     for name in [wanted.lower()] if wanted else usual:
         if name in lowered:
             return lowered.index(name)
-    raise ValueError(
+    raise UsageError(
         f'{path} has the columns {", ".join(columns)}: none is called '
         f'{wanted or " or ".join(usual)}'
     )
@@ -129,7 +130,7 @@ class ClassFolders(ListedPairs):
         words = names or {}
         paths = [n for n in ImageStore(root).names() if '/' in n]
         if not paths:
-            raise ValueError(
+            raise UsageError(
                 f'{root} has no pictures in class folders: expected '
                 'class name/picture.jpg'
             )
@@ -167,14 +168,14 @@ class LabelLists(ListedPairs):
     ) -> None:
         reading = new_report()
         if not Path(path).is_file():
-            raise FileNotFoundError(f'no labels at {path}: no such file')
+            raise MissingFileError(f'no labels at {path}: no such file')
         text = read_text(path, reading)
         entries = []
         for name, labels in _labels(text, path, reading):
             words = [' '.join(label.split()) for label in labels]
             entries.append((name, [joint.join(filter(None, words))]))
         if not entries:
-            raise ValueError(f'{path} has no line of path, tab, labels')
+            raise UsageError(f'{path} has no line of path, tab, labels')
         super().__init__(images or Path(path).parent, entries, reading)
 
 

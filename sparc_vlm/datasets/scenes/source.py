@@ -12,6 +12,7 @@ from sparc_vlm.datasets.pairs import PairSource
 from sparc_vlm.datasets.scenes.captions import Caption, write_captions
 from sparc_vlm.datasets.scenes.draw import draw
 from sparc_vlm.datasets.scenes.layout import Scene, lay_out
+from sparc_vlm.errors import UsageError
 from sparc_vlm.registry import DATASETS
 
 SPLITS = {'train': 100_000, 'val': 1000, 'test': 1000}
@@ -45,11 +46,11 @@ class Scenes(PairSource):
     ) -> None:
         super().__init__()
         if split not in SPLITS:
-            raise ValueError(
+            raise UsageError(
                 f'split must be one of {", ".join(SPLITS)}, got {split!r}'
             )
         if size < 16:
-            raise ValueError(f'scenes need 16 pixels or more, got {size}')
+            raise UsageError(f'scenes need 16 pixels or more, got {size}')
         self.split = split
         self.size = size
         self.num_images = num_images or SPLITS[split]

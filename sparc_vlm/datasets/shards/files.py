@@ -11,6 +11,7 @@ from types import ModuleType
 from mmengine.logging import print_log
 
 from sparc_vlm.datasets.text import PackedStrings
+from sparc_vlm.errors import MissingFileError, MissingPackageError
 
 INDEX = 'index.jsonl'
 
@@ -24,7 +25,7 @@ def need_webdataset() -> ModuleType:
     try:
         import webdataset
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             "tar shards need webdataset: pip install 'sparc_vlm[shards]'"
         ) from error
     return webdataset
@@ -61,7 +62,7 @@ def find_shards(urls: str | Iterable[str]) -> PackedStrings:
                 there = Path(local).is_file()
                 (shards if there else missing).append(local)
     if not shards:
-        raise FileNotFoundError(f'no tar shards at {urls}')
+        raise MissingFileError(f'no tar shards at {urls}')
     if missing:
         print_log(
             f'{len(missing)} of {len(missing) + len(shards)} shards are not '

@@ -21,6 +21,7 @@ from sparc_vlm.datasets.shards.stream import (
 from sparc_vlm.datasets.tokens import Tokenizer
 from sparc_vlm.datasets.transforms import PairTransform, Sample, collate
 from sparc_vlm.datasets.workers import start_batches, start_worker
+from sparc_vlm.errors import RunError, UsageError
 from sparc_vlm.preprocess import Resize
 from sparc_vlm.registry import LOADERS, TOKENIZERS
 
@@ -83,7 +84,7 @@ class ShardLoader:
         prefetch: int = 2,
     ) -> None:
         if batch_size < 1 or buffer_size < 1:
-            raise ValueError(
+            raise UsageError(
                 'batch_size and buffer_size must be 1 or more, got '
                 f'{batch_size} and {buffer_size}'
             )
@@ -112,7 +113,7 @@ class ShardLoader:
         if self.resample or max(wanted, 1) <= most:
             return wanted
         if not most:
-            raise ValueError(
+            raise UsageError(
                 f'{len(self.shards)} shards are not enough for {processes} '
                 'processes: write more and smaller ones, or set resample=True'
             )
@@ -153,7 +154,7 @@ class ShardLoader:
         """
         for name, value in self._identity().items():
             if state[name] != value:
-                raise ValueError(
+                raise UsageError(
                     f'the data were saved with {name}={state[name]} and now '
                     f'have {value}: set it back to go on exactly, or start '
                     'anew'
@@ -218,7 +219,7 @@ class _WorkerBatches(IterableDataset):
             sample = self._sample(raw, rng, bad)
             failed = 0 if sample else failed + 1
             if failed == TRIES:
-                raise RuntimeError(
+                raise RunError(
                     f'{TRIES} pairs in a row could not be used, for example '
                     f'{(bad["examples"] or [raw.key])[0]}'
                 )

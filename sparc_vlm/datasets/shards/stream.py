@@ -23,6 +23,7 @@ from sparc_vlm.datasets.report import Report, add_report, new_report, note
 from sparc_vlm.datasets.shards.files import need_webdataset
 from sparc_vlm.datasets.store import IMAGE_SUFFIXES
 from sparc_vlm.datasets.text import PackedStrings, decode_text
+from sparc_vlm.errors import RunError
 
 # Bytes of zeros at the end of a tar file.
 _END = 1024
@@ -150,7 +151,7 @@ class ShardReader:
                 skip = 0
             if not found:
                 problem = (self.report['examples'] or ['they are empty'])[0]
-                raise RuntimeError(
+                raise RunError(
                     f'none of {len(order)} shards has a pair in it: {problem}'
                 )
             epoch, shard = epoch + 1, 0

@@ -20,6 +20,7 @@ from sparc_vlm.datasets.shards.files import (
     need_webdataset,
     read_index,
 )
+from sparc_vlm.errors import UsageError
 
 Done = Callable[[int], None]
 _source: PairSource | None = None
@@ -56,9 +57,9 @@ def write_shards(
     """
     need_webdataset()
     if per_shard < 1:
-        raise ValueError(f'per_shard must be 1 or more, got {per_shard}')
+        raise UsageError(f'per_shard must be 1 or more, got {per_shard}')
     if not len(source):
-        raise ValueError('there are no pictures to write')
+        raise UsageError('there are no pictures to write')
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     _check_folder(folder, source, per_shard)
@@ -117,7 +118,7 @@ def _check_folder(folder: Path, source: PairSource, per_shard: int) -> None:
     if not note.is_file():
         note.write_text(json.dumps(made_of, indent=1), encoding='utf-8')
     elif json.loads(note.read_text('utf-8')) != made_of:
-        raise ValueError(
+        raise UsageError(
             f'{folder} holds shards of other pictures or of another size: '
             'write to an empty folder'
         )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from sparc_vlm.errors import UsageError
 from sparc_vlm.evaluation.encoding import has_words, patch_chunks
 from sparc_vlm.evaluation.overlap import given_classes
 from sparc_vlm.evaluation.task import Progress, Task, TaskResult
@@ -114,7 +115,7 @@ class Pointing(Task):
                 else:
                     silent += 1
         if not samples:
-            raise ValueError(f'{self.name}: no caption names an object')
+            raise UsageError(f'{self.name}: no caption names an object')
         skipped = {
             'broken pictures': len(broken),
             'pictures whose captions name no object': silent,

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sparc_vlm.errors import UsageError
 from sparc_vlm.evaluation.encoding import (
     encode_texts,
     has_words,
@@ -106,7 +107,7 @@ class Retrieval(Task):
             texts += filled
             owners += [place] * len(filled)
         if not texts:
-            raise ValueError(
+            raise UsageError(
                 f'{self.name}: none of the {len(kept)} pictures has a caption'
             )
         return texts, owners, empty

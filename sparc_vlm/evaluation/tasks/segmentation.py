@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sparc_vlm.errors import UsageError
 from sparc_vlm.evaluation.encoding import encode_texts, patch_chunks
 from sparc_vlm.evaluation.overlap import Overlap, given_classes
 from sparc_vlm.evaluation.task import Progress, Task, TaskResult
@@ -106,11 +107,11 @@ class Segmentation(Task):
         super().__init__(dataset, name, batch_size, max_images)
         self.need_segments()
         if '{}' not in prompt:
-            raise ValueError(
+            raise UsageError(
                 f"{name}: the prompt {prompt!r} needs a '{{}}' for the name"
             )
         if upsample not in ('nearest', 'bilinear'):
-            raise ValueError(
+            raise UsageError(
                 f"{name}: upsample is 'nearest' or 'bilinear', not "
                 f'{upsample!r}'
             )
@@ -153,7 +154,7 @@ class Segmentation(Task):
                 samples.append({'key': self.source.key(index), **sample})
                 self._guess(index, grid, truth, overlaps)
         if not samples:
-            raise ValueError(f'{self.name}: no picture has a foreground')
+            raise UsageError(f'{self.name}: no picture has a foreground')
         skipped = {
             'broken pictures': len(broken),
             'pictures without a foreground': empty,

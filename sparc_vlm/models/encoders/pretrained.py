@@ -16,6 +16,7 @@ from mmpretrain.models.utils import to_2tuple
 from mmpretrain.registry import MODELS as MMPRETRAIN_MODELS
 from torch import Tensor, nn
 
+from sparc_vlm.errors import UsageError
 from sparc_vlm.models.encoders.vision import PatchFeatures
 from sparc_vlm.registry import MODELS
 from sparc_vlm.structures import TokenBatch
@@ -48,7 +49,7 @@ class HuggingFaceText(nn.Module):
     ) -> None:
         super().__init__()
         if (pretrained is None) == (config is None):
-            raise ValueError(
+            raise UsageError(
                 'HuggingFaceText needs either pretrained (a folder or hub '
                 'name) or config (a dict with model_type)'
             )
@@ -113,7 +114,7 @@ class HuggingFaceText(nn.Module):
             if isinstance(module, nn.ModuleList)
         ]
         if not stacks:
-            raise ValueError(
+            raise UsageError(
                 f'no stack of layers found in {type(self.model).__name__}: '
                 'leave frozen_layers at -1'
             )
@@ -217,7 +218,7 @@ class MMPretrainVision(nn.Module):
             with suppress(IndexError):
                 features = outputs[self.out_index]
         if not isinstance(features, Tensor) or features.ndim != 4:
-            raise ValueError(
+            raise UsageError(
                 f'{self._cfg["type"]} has no (B, C, H, W) feature map at '
                 f'out_index {self.out_index}; set its out_type or '
                 'out_indices so that it does'

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from sparc_vlm.errors import UsageError
 from sparc_vlm.models.attention import PatchAttention
 from sparc_vlm.registry import MODELS
 from sparc_vlm.weights import load_into, read_weights, select_prefix
@@ -90,7 +91,7 @@ class SparcViT(VisionTransformer):
         **kwargs: Any,
     ) -> None:
         if not 0 <= patch_drop_rate < 1:
-            raise ValueError(
+            raise UsageError(
                 f'patch_drop_rate must be in [0, 1), got {patch_drop_rate}'
             )
         if isinstance(out_indices, int):
@@ -109,7 +110,7 @@ class SparcViT(VisionTransformer):
             **kwargs,
         )
         if len(self.layers) in self.out_indices:
-            raise ValueError(
+            raise UsageError(
                 f'out_indices must be below the {len(self.layers)} layers, '
                 f'got {len(self.layers)}'
             )
@@ -119,7 +120,7 @@ class SparcViT(VisionTransformer):
             or projection.dilation != (1, 1)
             or self.patch_embed.norm is not None
         ):
-            raise ValueError(
+            raise UsageError(
                 'SparcViT cuts images into plain tiles: leave stride, '
                 'dilation and norm out of patch_cfg'
             )
@@ -254,7 +255,7 @@ class SparcViT(VisionTransformer):
             state_dict.pop(prefix + 'cls_token', None)
         if loaded.shape != self.pos_embed.shape:
             if not _is_square(loaded.shape[1]):
-                raise ValueError(
+                raise UsageError(
                     f'cannot resize {name}: its {loaded.shape[1]} position '
                     'embeddings do not make a square grid; set img_size to '
                     "the checkpoint's own"
@@ -284,7 +285,7 @@ def _architecture(arch: str | dict[str, int]) -> dict[str, int]:
     if isinstance(arch, dict):
         return arch
     if arch not in ARCHITECTURES:
-        raise ValueError(
+        raise UsageError(
             f'arch must be one of {list(ARCHITECTURES)} or a dict, got '
             f'{arch!r}'
         )

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sparc_vlm.errors import UsageError
 from sparc_vlm.models.alignment import alignment_scores
 from sparc_vlm.models.contrastive import batch_info_nce
 from sparc_vlm.models.cosine import unit
@@ -58,7 +59,7 @@ class FILIP(nn.Module):
     ) -> None:
         super().__init__()
         if not 0 <= dropped < 1:
-            raise ValueError(
+            raise UsageError(
                 f'dropped is the share of tokens left out: at least 0 and '
                 f'below 1, got {dropped}'
             )
@@ -80,7 +81,7 @@ class FILIP(nn.Module):
                 other images of the batch.
         """
         if pairs.patch_mask is not None:
-            raise ValueError(
+            raise UsageError(
                 'FILIP compares tokens with the patches of every image: '
                 "train it without patch_mask, which is for a caption's own "
                 'image'

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from sparc_vlm.errors import UsageError
 from sparc_vlm.models.alignment import softmax_alignment
 from sparc_vlm.models.contrastive import batch_info_nce
 from sparc_vlm.models.gather import gather_captions, process_sizes
@@ -69,7 +70,7 @@ class GLoRIA(nn.Module):
                 other images of the batch.
         """
         if pairs.patch_mask is not None:
-            raise ValueError(
+            raise UsageError(
                 'GLoRIA lets tokens attend to the patches of every image: '
                 "train it without patch_mask, which is for a caption's own "
                 'image'

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from sparc_vlm.errors import UsageError
 from sparc_vlm.models.contrastive import batch_info_nce, caption_info_nce
 from sparc_vlm.models.cross_attention import CrossAttention
 from sparc_vlm.models.prototypes import Prototypes
@@ -84,11 +85,11 @@ class MGCA(nn.Module):
     ) -> None:
         super().__init__()
         if attention_dims < 1:
-            raise ValueError(
+            raise UsageError(
                 f'attention_dims must be 1 or more, got {attention_dims}'
             )
         if prototype_temperature is not None and prototype_temperature <= 0:
-            raise ValueError(
+            raise UsageError(
                 'prototype_temperature must be above 0, or None for the '
                 f'learned one, got {prototype_temperature}'
             )
@@ -132,7 +133,7 @@ class MGCA(nn.Module):
         """
         width = pairs.image.shape[-1]
         if width != self.embed_dims:
-            raise ValueError(
+            raise UsageError(
                 f'MGCA was built for embeddings {self.embed_dims} wide and '
                 f'got {width}: set objective.embed_dims={width}'
             )

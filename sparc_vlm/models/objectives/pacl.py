@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from sparc_vlm.errors import UsageError
 from sparc_vlm.models.cosine import unit
 from sparc_vlm.models.gather import gather_rows, process_sizes
 from sparc_vlm.models.pairwise import Joined, pairwise_info_nce
@@ -62,7 +63,7 @@ class PACL(nn.Module):
                 look at some patches only.
         """
         if pairs.patch_mask is not None:
-            raise ValueError(
+            raise UsageError(
                 'PACL weighs patches by the whole caption: train it without '
                 'patch_mask, which is for the tokens of a caption'
             )

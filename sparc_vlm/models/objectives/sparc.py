@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sparc_vlm.errors import UsageError
 from sparc_vlm.models.alignment import group_patches
 from sparc_vlm.models.contrastive import (
     TokenAverage,
@@ -79,12 +80,12 @@ class SPARC(nn.Module):
     ) -> None:
         super().__init__()
         if token_average not in ('sample', 'token'):
-            raise ValueError(
+            raise UsageError(
                 f"token_average must be 'sample' or 'token', got "
                 f'{token_average!r}'
             )
         if cross_image < 0:
-            raise ValueError(
+            raise UsageError(
                 f'cross_image counts other images: at least 0, got '
                 f'{cross_image}'
             )
@@ -173,7 +174,7 @@ class SPARC(nn.Module):
             tokens = torch.where(mask[..., None], pairs.tokens, 0.0)
             return replace(pairs, tokens=tokens)
         if pairs.words is None:
-            raise ValueError(
+            raise UsageError(
                 'words=True needs to know which word each token belongs to, '
                 'but the batch does not say: use a tokenizer of this package'
             )
