@@ -26,9 +26,11 @@ def cross_image_info_nce(
 ) -> Tensor:
     """InfoNCE of each token over its own image and `count` others.
 
-    The others are the next ones in the batch, which is in random order. The
-    mean is taken over a caption's tokens, then over the batch, as in
-    equation 6. An image alone in its batch has no other: the loss is 0.
+    The others are the next ones in this process's batch, which is in random
+    order; where it holds fewer, all of them. Images of other processes are no
+    negatives. The mean is taken over a caption's tokens, then over the batch
+    of all processes, as in equation 6. An image alone in its batch has no
+    other: the loss is 0.
 
     Args:
         pairs: Embeddings of the batch; padding must be finite. A

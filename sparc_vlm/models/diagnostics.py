@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sparc_vlm.models.alignment import AlignmentFunction, group_patches
-from sparc_vlm.models.contrastive import token_losses
+from sparc_vlm.models.contrastive import TokenAverage, token_losses
 from sparc_vlm.structures import PairEmbeddings
 
 # Enough for a mean; more would cost time and memory at every step.
@@ -17,7 +17,12 @@ ROLLED_PAIRS = 64
 
 
 @torch.no_grad()
-def rolled_loss(pairs: PairEmbeddings, align: AlignmentFunction) -> Tensor:
+def rolled_loss(
+    pairs: PairEmbeddings,
+    align: AlignmentFunction,
+    average: TokenAverage = 'sample',
+    ignored: Tensor | None = None,
+) -> Tensor:
     """The local loss with every caption beside the next pair's image.
 
     The distance from it to the true local loss is what the picture
@@ -26,15 +31,23 @@ def rolled_loss(pairs: PairEmbeddings, align: AlignmentFunction) -> Tensor:
     Args:
         pairs: Embeddings of the batch, of which the first `ROLLED_PAIRS` are
             taken; padding must be finite.
+            A caption takes its `patch_mask` along to the other image.
         align: Gives the weights of the patches, (B, L, P).
+        average: As for the local loss, see `caption_info_nce`.
+        ignored: (B, L, L) bool, negatives that the local loss leaves out.
 
     Returns:
-        Scalar, mean over a caption's tokens, then over the batch.
+        Scalar, the mean as the local loss takes it.
     """
-    tokens, mask = pairs.tokens[:ROLLED_PAIRS], pairs.token_mask[:ROLLED_PAIRS]
-    patches = pairs.patches[:ROLLED_PAIRS].roll(-1, 0)
-    grouped = group_patches(align(tokens, patches), patches)
-    losses = token_losses(grouped, tokens, mask, pairs.logit_scale)
+    some = slice(ROLLED_PAIRS)
+    tokens, mask = pairs.tokens[some], pairs.token_mask[some]
+    patches = pairs.patches[some].roll(-1, 0)
+    allowed = None if pairs.patch_mask is None else pairs.patch_mask[some]
+    ignored = None if ignored is None else ignored[some]
+    grouped = group_patches(align(tokens, patches, allowed), patches)
+    losses = token_losses(grouped, tokens, mask, pairs.logit_scale, ignored)
+    if average == 'token':
+        return losses.sum() / mask.sum().clamp(min=1)
     return (losses.sum(1) / mask.sum(1).clamp(min=1)).mean()
 
 

@@ -77,8 +77,7 @@ class ImageTextPretrainer(BaseModel):
         init_cfg: mmengine's.
 
     Raises:
-        ValueError: `micro_batch` is below 1, or an encoder normalises over
-            the batch.
+        ValueError: `micro_batch` is below 1, or stands beside BatchNorm.
     """
 
     def __init__(
@@ -274,6 +273,7 @@ class ImageTextPretrainer(BaseModel):
         packed, text = in_micro_batches(
             partial(self._encode_captions, is_local=is_local), tokens, sizes
         )
+        uses_words = getattr(self.objective, 'uses_words', False)
         return PairEmbeddings(
             patches=patches,
             image=image,
@@ -282,8 +282,8 @@ class ImageTextPretrainer(BaseModel):
             token_mask=real_mask(tokens),
             logit_scale=self.logit_scale,
             patch_mask=of_kept(patch_mask, kept),
-            token_ids=tokens.pad(tokens.ids),
-            words=tokens.padded_words,
+            token_ids=tokens.pad(tokens.ids) if uses_words else None,
+            words=tokens.padded_words if uses_words else None,
         )
 
     @torch.no_grad()

@@ -122,11 +122,17 @@ def same_meaning(
         is not real; `ignored` of `contrastive.token_losses`.
 
     Raises:
-        ValueError: A limit that no cosine is above or below.
+        ValueError: A limit that no cosine is above or below, or nothing to
+            compare.
     """
     if limit is not None and not -1 < limit < 1:
         raise UsageError(
             f'limit is compared with cosines, -1 < limit < 1, got {limit}'
+        )
+    if limit is None and token_ids is None and words is None:
+        raise ValueError(
+            'same_meaning has nothing to compare: give a limit, or a batch '
+            'that knows the ids or words of its tokens'
         )
     length = token_mask.shape[1]
     same = torch.zeros(

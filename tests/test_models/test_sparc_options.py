@@ -158,3 +158,47 @@ def test_all_at_once_under_bf16():
         total = sum(v for k, v in losses.items() if 'loss' in k)
     gradients = torch.autograd.grad(total, leaves(pairs))
     assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        {},
+        dict(token_average='token'),
+        dict(same_meaning=dict(limit=0.0)),
+        dict(words=True),
+    ],
+)
+@pytest.mark.parametrize('masked', [False, True])
+def test_beside_the_same_image_the_rolled_loss_is_the_local_one(
+    options, masked
+):
+    pairs = with_words()
+    pairs = dataclasses.replace(
+        pairs, patches=pairs.patches[:1].expand(3, -1, -1)
+    )
+    if masked:
+        mask = torch.rand(3, 4, 6) > 0.5
+        pairs = dataclasses.replace(pairs, patch_mask=mask)
+    losses = SPARC(local_weight=2.0, **options)(pairs)
+    torch.testing.assert_close(
+        losses['rolled_local'], losses['loss_local'].detach()
+    )
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(threshold=3.0), 'between 0 and 1'),
+        (dict(alignment_options=dict(threshold=0.3)), 'threshold once'),
+        (dict(alignment_options=dict(quantile=2.0)), '0 <= quantile < 1'),
+        (
+            dict(alignment='topk', alignment_options=dict(k=0)),
+            'at least 1 patch',
+        ),
+        (dict(same_meaning=dict(limit=7.0)), '-1 < limit < 1'),
+    ],
+)
+def test_values_out_of_range_are_said_when_it_is_built(options, message):
+    with pytest.raises(ValueError, match=message):
+        SPARC(**options)

@@ -17,6 +17,8 @@ from sparc_vlm.structures import TokenBatch
 from tests.test_models.tiny_models import build, model_cfg
 from tests.test_models.twins import random_pairs
 
+AWARE = dict(type='SPARC', same_meaning=dict(limit=None))
+
 
 def test_the_model_hands_on_ids_and_words():
     tokens = TokenBatch.from_lists(
@@ -24,7 +26,8 @@ def test_the_model_hands_on_ids_and_words():
         real=[[False, True, True], [True]],
         words=[[None, 0, 0], [2]],
     )
-    pairs = build(model_cfg())(torch.randn(2, 3, 32, 32), tokens)
+    images = torch.randn(2, 3, 32, 32)
+    pairs = build(model_cfg(objective=AWARE))(images, tokens)
     assert pairs.token_ids.tolist() == [[4, 9, 7], [5, 0, 0]]
     assert pairs.words.tolist() == [[-1, 0, 0], [2, -1, -1]]
     assert pairs.token_mask.tolist() == [
@@ -35,9 +38,12 @@ def test_the_model_hands_on_ids_and_words():
 
 def test_a_batch_without_words_has_none():
     tokens = TokenBatch.from_lists([[4, 9], [5]])
-    pairs = build(model_cfg())(torch.randn(2, 3, 32, 32), tokens)
+    images = torch.randn(2, 3, 32, 32)
+    pairs = build(model_cfg(objective=AWARE))(images, tokens)
     assert pairs.words is None
     assert pairs.token_ids.tolist() == [[4, 9], [5, 0]]
+    # Nothing is laid out for an objective that does not ask.
+    assert build(model_cfg())(images, tokens).token_ids is None
 
 
 def random_words(seed):
@@ -219,3 +225,9 @@ def test_a_limit_that_decides_nothing_is_said():
     tokens = torch.randn(1, 2, 3)
     with pytest.raises(ValueError, match='compared with cosines'):
         same_meaning(tokens, torch.ones(1, 2).bool(), limit=1.0)
+
+
+def test_nothing_to_compare_is_said():
+    pairs = random_pairs([3, 2])
+    with pytest.raises(ValueError, match='nothing to compare'):
+        same_meaning(pairs.tokens, pairs.token_mask, limit=None)

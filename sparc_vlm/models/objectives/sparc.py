@@ -47,8 +47,8 @@ class SPARC(nn.Module):
             pseudo-code); they differ where captions differ in length.
         alignment_options: More arguments of the alignment, such as
             `temperature` or `k`. What follows goes beyond the paper too.
-        cross_image: K, images of the batch that each token must prefer its
-            own over, see `cross_image`; 0 turns it off.
+        cross_image: K, images of this process's batch that each token must
+            prefer its own over, see `cross_image`; 0 turns it off.
         cross_image_weight: Weight of that loss.
         query: Arguments of a `QueryProjection` for the alignment; None
             aligns the embeddings themselves.
@@ -89,9 +89,10 @@ class SPARC(nn.Module):
                 f'cross_image counts other images: at least 0, got '
                 f'{cross_image}'
             )
-        self.weigh = build_alignment(
-            alignment, threshold=threshold, **(alignment_options or {})
-        )
+        options = dict(alignment_options or {})
+        if options.pop('threshold', threshold) != threshold:
+            raise ValueError('give threshold once, not in alignment_options')
+        self.weigh = build_alignment(alignment, threshold=threshold, **options)
         self.query = None if query is None else QueryProjection(**query)
         self.global_weight = global_weight
         self.local_weight = local_weight
@@ -100,6 +101,8 @@ class SPARC(nn.Module):
         self.cross_image_weight = cross_image_weight
         self.words = words
         self.same_meaning = same_meaning
+        self.uses_words = words or same_meaning is not None
+        self._try_options()
 
     def align(
         self,
@@ -137,13 +140,14 @@ class SPARC(nn.Module):
         pairs = self._local_pairs(pairs)
         weights = self.align(pairs.tokens, pairs.patches, pairs.patch_mask)
         grouped = group_patches(weights, pairs.patches)
+        ignored = self._ignored(pairs)
         local = caption_info_nce(
             grouped,
             pairs.tokens,
             pairs.token_mask,
             pairs.logit_scale,
             self.token_average,
-            self._ignored(pairs),
+            ignored,
         )
         whole = batch_info_nce(pairs.image, pairs.text, pairs.logit_scale)
         losses = dict(
@@ -158,11 +162,20 @@ class SPARC(nn.Module):
                 )
             )
         mask = pairs.token_mask
+        rolled = rolled_loss(pairs, self.align, self.token_average, ignored)
         return losses | dict(
             patches_kept=_share_kept(weights.detach(), mask),
             effective_patches=effective_patches(weights, mask),
-            rolled_local=self.local_weight * rolled_loss(pairs, self.align),
+            rolled_local=self.local_weight * rolled,
         )
+
+    def _try_options(self) -> None:
+        """Values out of range are refused now, not in the first step."""
+        nothing = torch.zeros(1, 2, 1)
+        self.weigh(nothing, nothing)
+        if self.same_meaning is not None:
+            mask = torch.zeros(1, 2, dtype=torch.bool)
+            same_meaning(nothing, mask, mask.long(), **self.same_meaning)
 
     def _local_pairs(self, pairs: PairEmbeddings) -> PairEmbeddings:
         """The pairs with what the local loss takes for a token.
