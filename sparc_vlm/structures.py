@@ -97,7 +97,8 @@ class TokenBatch(NamedTuple):
         mask = self.mask
         shape = *mask.shape, *packed.shape[1:]
         padded = packed.new_full(shape, filling)
-        rows = mask.flatten().nonzero().squeeze(1)
+        # Their number is known: nobody needs to ask the device for it.
+        rows = mask.flatten().nonzero_static(size=len(packed)).squeeze(1)
         return padded.flatten(0, 1).index_copy(0, rows, packed).view_as(padded)
 
 

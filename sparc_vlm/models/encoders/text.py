@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from sparc_vlm.errors import UsageError
 from sparc_vlm.models.attention import attend
 from sparc_vlm.registry import MODELS
 from sparc_vlm.structures import TokenBatch
@@ -54,7 +55,7 @@ class TextTransformer(nn.Module):
     ) -> None:
         super().__init__()
         if embed_dims % num_heads:
-            raise ValueError(
+            raise UsageError(
                 f'embed_dims {embed_dims} must be a multiple of num_heads '
                 f'{num_heads}'
             )
@@ -92,7 +93,7 @@ class TextTransformer(nn.Module):
         """
         layout = pack_by_length(tokens.lengths)
         if layout.blocks[-1].length > self.max_length:
-            raise ValueError(
+            raise UsageError(
                 f'a caption has {layout.blocks[-1].length} tokens, but '
                 f'max_length is {self.max_length}: truncate it first'
             )
@@ -170,22 +171,32 @@ class PackedLayout(NamedTuple):
 def pack_by_length(lengths: Tensor) -> PackedLayout:
     """Sorts captions by length.
 
+    The layout is worked out on the host, which has to know the lengths of
+    the blocks: on a GPU that waits for the device once, not at every step.
+
     Args:
         lengths: (B,) tokens of each caption, all at least 1.
     """
+    device, lengths = lengths.device, lengths.cpu()
     captions = lengths.argsort(stable=True)
     starts = lengths.cumsum(0) - lengths
     ordered = lengths[captions]
     total = int(lengths.sum())
     ends = ordered.cumsum(0)
-    places = torch.arange(total, device=lengths.device)
+    places = torch.arange(total)
     places = places - (ends - ordered).repeat_interleave(ordered)
     order = starts[captions].repeat_interleave(ordered) + places
     back = torch.empty_like(order)
-    back[order] = torch.arange(total, device=lengths.device)
+    back[order] = torch.arange(total)
     sizes, counts = ordered.unique_consecutive(return_counts=True)
     blocks = [
         Block(count, size, count * size)
         for size, count in zip(sizes.tolist(), counts.tolist(), strict=True)
     ]
-    return PackedLayout(order, back, places, blocks)
+    return PackedLayout(
+        *(
+            index.to(device, non_blocking=True)
+            for index in (order, back, places)
+        ),
+        blocks,
+    )
