@@ -26,6 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.caption_lengths import FLICKR8K, read_lengths  # noqa: E402
 from benchmarks.steps import Batch, OurModel, Step, draw_batch  # noqa: E402
+from benchmarks.tables import tables  # noqa: E402
 from benchmarks.train_step import OBJECTIVES, SIZES, measure  # noqa: E402
 from sparc_vlm.engine import load_config  # noqa: E402
 from sparc_vlm.engine.heap import keep_heap  # noqa: E402
@@ -93,20 +94,17 @@ def slowdowns(sides: dict[str, dict[str, Any]]) -> dict[str, list[float]]:
         sides: From `measure`.
 
     Returns:
-        For each part, least, median and most of the rounds.
+        For each part the ratios, least first.
     """
     whole = sides[WHOLE]['seconds']
-    found = {}
-    for name, side in sides.items():
-        if name != WHOLE:
-            rounds = sorted(
-                without / with_it
-                for without, with_it in zip(
-                    side['seconds'], whole, strict=True
-                )
-            )
-            found[name] = [rounds[0], rounds[len(rounds) // 2], rounds[-1]]
-    return found
+    return {
+        name: sorted(
+            without / with_it
+            for without, with_it in zip(side['seconds'], whole, strict=True)
+        )
+        for name, side in sides.items()
+        if name != WHOLE
+    }
 
 
 def _inside(context: Callable[[], Any], step: Step) -> Step:
@@ -140,7 +138,6 @@ def main() -> None:
         versions=versions(),
         sizes={},
     )
-    print('| size | without | times as long |')
     for size in args.sizes:
         config, usual = SIZES[size]
         config = str(ROOT / config)
@@ -148,15 +145,13 @@ def main() -> None:
         torch.manual_seed(args.seed)
         batch = draw_batch(config, batch_size, read_lengths(), args.seed)
         sides = measure(variants(config, batch), batch_size, args.repeats)
-        found = slowdowns(sides)
         report['sizes'][size] = dict(
-            batch_size=batch_size, sides=sides, slowdowns=found
+            batch_size=batch_size, sides=sides, slowdowns=slowdowns(sides)
         )
-        for name, (least, middle, most) in found.items():
-            spread = f'{middle:.2f} ({least:.2f} to {most:.2f})'
-            print(f'| {size} | {name} | {spread} |', flush=True)
+        print(f'{size} is measured', flush=True)
         if args.out is not None:
             args.out.write_text(json.dumps(report, indent=1) + '\n')
+    print(*tables(report), sep='\n\n')
 
 
 if __name__ == '__main__':

@@ -19,6 +19,7 @@ import logging
 import statistics
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,9 @@ from benchmarks.steps import (  # noqa: E402
     draw_batch,
     open_clip_step,
 )
+from benchmarks.tables import tables  # noqa: E402
 from sparc_vlm.cost.count import flop_counter  # noqa: E402
+from sparc_vlm.engine.heap import keep_heap  # noqa: E402
 from sparc_vlm.engine.versions import versions  # noqa: E402
 
 SIZES = dict(
@@ -100,12 +103,13 @@ def measure(
 
 
 def ratios(sides: dict[str, dict[str, Any]]) -> dict[str, list[float]]:
-    """How many times the pairs a second of another side: least, median, most.
-
-    Each round is compared with itself.
+    """How many times the pairs a second of another side, round by round.
 
     Args:
         sides: From `measure`.
+
+    Returns:
+        For each pair of sides the ratios, least first.
     """
     found = {}
     for name, other in RATIOS:
@@ -118,11 +122,7 @@ def ratios(sides: dict[str, dict[str, Any]]) -> dict[str, list[float]]:
                     strict=True,
                 )
             )
-            found[f'{name} over {other}'] = [
-                rounds[0],
-                statistics.median(rounds),
-                rounds[-1],
-            ]
+            found[f'{name} over {other}'] = rounds
     return found
 
 
@@ -173,28 +173,6 @@ def run(
     )
 
 
-def table(name: str, found: dict[str, Any]) -> str:
-    """One size as rows of a table.
-
-    Args:
-        name: Of the size.
-        found: From `run`.
-    """
-    rows = []
-    for side, values in found['sides'].items():
-        seconds = values['seconds']
-        rows.append(
-            f'| {name} | {side} | {values["pairs_per_second"]:.1f} | '
-            f'{statistics.median(seconds):.3f} ({min(seconds):.3f} to '
-            f'{max(seconds):.3f}) | '
-            f'{statistics.median(values["update_seconds"]):.3f} | '
-            f'{values["share_of_matrix_rate"]:.0%} |'
-        )
-    for pair, (least, middle, most) in found['ratios'].items():
-        rows.append(f'{pair}: {middle:.3f} ({least:.3f} to {most:.3f})')
-    return '\n'.join(rows)
-
-
 def main() -> None:
     """Measures and prints; writes JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -211,6 +189,7 @@ def main() -> None:
     if unknown:
         parser.error(f'sizes are {", ".join(SIZES)}, got {sorted(unknown)}')
     MMLogger.get_instance('mmengine', log_level=logging.ERROR)
+    keep_heap()  # as training does; the peer, in the same process, gains too
     lengths = read_lengths()
     if args.captions is not None:
         lengths = token_lengths(read_captions(args.captions))
@@ -223,7 +202,8 @@ def main() -> None:
         sizes={},
     )
     peers = {} if args.alone else PEERS
-    print('| size | side | pairs/s | seconds a step | update | share |')
+    if peers:
+        report['versions']['open_clip_torch'] = version('open_clip_torch')
     for size in args.sizes:
         config, usual = SIZES[size]
         report['sizes'][size] = run(
@@ -235,9 +215,10 @@ def main() -> None:
             args.seed,
             args.device,
         )
-        print(table(size, report['sizes'][size]), flush=True)
+        print(f'{size} is measured', flush=True)
         if args.out is not None:
             args.out.write_text(json.dumps(report, indent=1) + '\n')
+    print(*tables(report), sep='\n\n')
 
 
 if __name__ == '__main__':

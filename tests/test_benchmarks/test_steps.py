@@ -79,9 +79,6 @@ def test_sides_take_turns_and_are_compared(monkeypatch):
     assert found['tokens_per_caption'] == 4
     least, middle, most = found['ratios']['SPARC over open_clip']
     assert 0 < least <= middle <= most
-    table = train_step.table('vittiny', found)
-    assert '| vittiny | open_clip |' in table
-    assert 'SPARC over CLIP: ' in table
 
 
 def test_ratios_are_of_rounds():

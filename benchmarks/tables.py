@@ -1,0 +1,149 @@
+"""The benchmarks' JSON as tables, for the terminal and for the docs.
+
+python benchmarks/tables.py benchmarks/results/train_step.json
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+Report = dict[str, Any]
+
+
+def step_table(report: Report) -> str:
+    """Pairs a second of each side, from `train_step`.
+
+    Args:
+        report: What it wrote.
+    """
+    rows = []
+    for size, found in report['sizes'].items():
+        for name, side in found['sides'].items():
+            rows.append(
+                (
+                    f'{size}, {found["batch_size"]} pairs',
+                    name,
+                    f'{side["pairs_per_second"]:.1f}',
+                    spread(side['seconds'], 3),
+                    f'{statistics.median(side["update_seconds"]):.3f}',
+                    f'{side["share_of_matrix_rate"]:.0%}',
+                )
+            )
+    head = 'model', 'side', 'pairs/s', 'seconds a step', 'of it update'
+    return markdown((*head, 'of the matrix rate'), rows)
+
+
+def ratio_table(report: Report) -> str:
+    """How many times another side's pairs a second, from `train_step`.
+
+    Args:
+        report: What it wrote.
+    """
+    sizes = report['sizes']
+    pairs = list(
+        dict.fromkeys(pair for f in sizes.values() for pair in f['ratios'])
+    )
+    rows = [
+        (size, *(spread(found['ratios'].get(pair, []), 2) for pair in pairs))
+        for size, found in sizes.items()
+    ]
+    return markdown(('model', *pairs), rows)
+
+
+def parts_table(report: Report) -> str:
+    """How much longer a step takes without a part, from `step_parts`.
+
+    Args:
+        report: What it wrote.
+    """
+    sizes = report['sizes']
+    parts = next(iter(sizes.values()))['slowdowns']
+    rows = [
+        (part, *(spread(f['slowdowns'][part], 2) for f in sizes.values()))
+        for part in parts
+    ]
+    return markdown(('without', *sizes), rows)
+
+
+def profile_table(reports: Sequence[Report], most: int = 12) -> str:
+    """Shares of a step's time by operation, from `step_profile`.
+
+    Args:
+        reports: What it wrote, a column each.
+        most: Operations to show, the largest of any column first.
+    """
+    largest: dict[str, float] = {}
+    for report in reports:
+        for name, share in report['shares'].items():
+            largest[name] = max(share, largest.get(name, 0))
+    shown = sorted(largest, key=lambda name: -largest[name])[:most]
+    rows = [
+        (
+            'outside products',
+            *(f'{r["outside_products"]:.1%}' for r in reports),
+        )
+    ]
+    rows += [
+        (
+            f'`{name.removeprefix("aten::")}`',
+            *(f'{r["shares"].get(name, 0):.1%}' for r in reports),
+        )
+        for name in shown
+    ]
+    head = (f'{r["size"]}, {r["side"]}' for r in reports)
+    return markdown(('share of the time', *head), rows)
+
+
+def spread(values: Sequence[float], digits: int) -> str:
+    """Median, and least to most.
+
+    Args:
+        values: Of the rounds; none shows as nothing.
+        digits: After the point.
+    """
+    if not values:
+        return ''
+    middle, least, most = (
+        f'{value:.{digits}f}'
+        for value in (statistics.median(values), min(values), max(values))
+    )
+    return f'{middle} ({least} to {most})'
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table.
+
+    Args:
+        head: Names of the columns; all but the first are set to the right.
+        rows: Their cells.
+    """
+    ruler = ['---', *['---:'] * (len(head) - 1)]
+    return '\n'.join(f'| {" | ".join(row)} |' for row in (head, ruler, *rows))
+
+
+def tables(report: Report) -> Iterator[str]:
+    """Whatever tables a report has.
+
+    Args:
+        report: The JSON of one of the scripts.
+    """
+    if 'shares' in report:
+        yield profile_table([report])
+        return
+    first = next(iter(report['sizes'].values()))
+    if 'slowdowns' in first:
+        yield parts_table(report)
+    else:
+        yield step_table(report)
+        yield ratio_table(report)
+
+
+if __name__ == '__main__':
+    for path in sys.argv[1:]:
+        for shown in tables(json.loads(Path(path).read_text())):
+            print(shown, end='\n\n')
