@@ -17,6 +17,7 @@ import signal
 import sys
 from pathlib import Path
 
+import torch
 from mmengine.config import Config, DictAction
 from rich.console import Console
 
@@ -32,6 +33,7 @@ from sparc_vlm.engine import (  # noqa: E402
     load_config,
     whole_checkpoints,
 )
+from sparc_vlm.engine.heap import keep_heap  # noqa: E402
 from sparc_vlm.errors import UserError, sentence  # noqa: E402
 from sparc_vlm.files import reason  # noqa: E402
 from sparc_vlm.recipe import (  # noqa: E402
@@ -167,6 +169,8 @@ def build_runner(args: argparse.Namespace, console: Console) -> SparcRunner:
     check_config(cfg)
     for line in fit_to_machine(cfg, args.keep_batch):
         say(line)
+    if not torch.accelerator.is_available():
+        keep_heap()
     if cfg.get('tokenizer'):
         use_tokenizer(cfg, cfg.work_dir, say)
     cfg.setdefault('runner_type', 'SparcRunner')
