@@ -194,9 +194,10 @@ class PairDataset(Dataset):
             return None
         words = self.transform.tokenizer.word_spans(chosen.text)
         objects = {}
+        # Whatever a damaged annotation makes its reader raise.
         try:
             objects = self.patch_masks.objects(self.source, index, view)
-        except (KeyError, TypeError, ValueError) as error:
+        except Exception as error:
             problem = f'{self.source.key(index)}: {error!r}'
             note(report, 'skipped_rows', problem)
         return self.patch_masks.of_tokens(chosen.tokens.words, words, objects)

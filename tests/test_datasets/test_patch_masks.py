@@ -259,3 +259,19 @@ def test_data_without_them_are_refused(tmp_path):
     )
     with pytest.raises(ValueError, match='need an instances file'):
         dataset(source, 'boxes')
+
+
+def test_whatever_damaged_annotations_raise_is_counted():
+    class Broken(Square):
+        calls = 0
+
+        def boxes(self, index):
+            self.calls += 1
+            if self.calls > 1:
+                raise Exception('input type is not supported.')
+            return super().boxes(index)
+
+    pair = dataset(Broken((64, 64), (0, 0, 9, 9)), 'boxes')[0, 0]
+    assert pair.patch_mask.all()
+    assert pair.report['skipped_rows'] == 1
+    assert 'not supported' in pair.report['examples'][0]
