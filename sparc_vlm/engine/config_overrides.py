@@ -22,6 +22,7 @@ FIELDS = (
     'compile',
     'find_unused_parameters',
     'load_strict',
+    'strategy',
     'model_wrapper_cfg',
     'runner_type',
     'sync_bn',

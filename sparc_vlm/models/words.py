@@ -130,7 +130,7 @@ def same_meaning(
             f'limit is compared with cosines, -1 < limit < 1, got {limit}'
         )
     if limit is None and token_ids is None and words is None:
-        raise ValueError(
+        raise UsageError(
             'same_meaning has nothing to compare: give a limit, or a batch '
             'that knows the ids or words of its tokens'
         )

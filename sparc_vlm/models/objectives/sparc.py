@@ -91,7 +91,7 @@ class SPARC(nn.Module):
             )
         options = dict(alignment_options or {})
         if options.pop('threshold', threshold) != threshold:
-            raise ValueError('give threshold once, not in alignment_options')
+            raise UsageError('give threshold once, not in alignment_options')
         self.weigh = build_alignment(alignment, threshold=threshold, **options)
         self.query = None if query is None else QueryProjection(**query)
         self.global_weight = global_weight
@@ -171,10 +171,11 @@ class SPARC(nn.Module):
 
     def _try_options(self) -> None:
         """Values out of range are refused now, not in the first step."""
-        nothing = torch.zeros(1, 2, 1)
+        # By name: a model may be built on the meta device, without values.
+        nothing = torch.zeros(1, 2, 1, device='cpu')
         self.weigh(nothing, nothing)
         if self.same_meaning is not None:
-            mask = torch.zeros(1, 2, dtype=torch.bool)
+            mask = torch.zeros_like(nothing[..., 0], dtype=torch.bool)
             same_meaning(nothing, mask, mask.long(), **self.same_meaning)
 
     def _local_pairs(self, pairs: PairEmbeddings) -> PairEmbeddings:
