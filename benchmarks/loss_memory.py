@@ -6,15 +6,14 @@ Runs forward and backward of the loss on random embeddings of the paper's
 shapes (196 patches, 55 tokens, 512 wide), on a CPU or a GPU. Peak memory is
 that of the whole process (on a GPU, of its allocator); inputs and their
 gradients, which no way of computing the loss can do without, are named apart.
+`losses` puts other ways of computing the same losses beside it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,22 +31,20 @@ from rich.progress import (
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from sparc_vlm.engine.versions import versions  # noqa: E402
-from sparc_vlm.models.objectives import (  # noqa: E402
-    CLIP,
-    FILIP,
-    PACL,
-    SPARC,
-    GLoRIA,
-    SigLIP,
+from benchmarks.loss_measures import (  # noqa: E402
+    OBJECTIVES,
+    build_objective,
+    forward_backward,
+    input_bytes,
+    peak_memory,
+    random_pairs,
+    resident,
+    sum_of_losses,
 )
+from sparc_vlm.engine.versions import versions  # noqa: E402
 from sparc_vlm.models.pairwise import block_shape, default_budget  # noqa: E402
 from sparc_vlm.structures import PairEmbeddings  # noqa: E402
 
-OBJECTIVES = {
-    kind.__name__.lower(): kind
-    for kind in (CLIP, FILIP, GLoRIA, PACL, SPARC, SigLIP)
-}
 GIB = 2**30
 
 
@@ -70,37 +67,6 @@ class Counted:
         found = self.scores(*tensors)
         self.done()
         return found
-
-
-def random_pairs(args: argparse.Namespace) -> PairEmbeddings:
-    """Random embeddings, made where they stay: nothing is held twice.
-
-    Args:
-        args: Of the command line.
-    """
-    torch.manual_seed(args.seed)
-    kind = dict(dtype=getattr(torch, args.dtype), device=args.device)
-
-    def draw(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, **kind).requires_grad_()
-
-    batch, width = args.batch, args.width
-    mask = torch.ones(batch, args.tokens, dtype=torch.bool)
-    return PairEmbeddings(
-        patches=draw(batch, args.patches, width),
-        image=draw(batch, width),
-        tokens=draw(batch, args.tokens, width),
-        text=draw(batch, width),
-        token_mask=mask.to(args.device),
-        logit_scale=torch.tensor(
-            1 / 0.07, device=args.device, requires_grad=True
-        ),
-    )
-
-
-def resident() -> int:
-    """Most memory that the process ever held, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def blocks(
@@ -130,9 +96,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     start_memory = resident()
     pairs = random_pairs(args)
     budget = args.budget or default_budget(pairs.image.device)
-    kind = OBJECTIVES[args.objective]
-    chunked = hasattr(kind(), 'budget')
-    objective = kind(budget=budget) if chunked else kind()
+    objective = build_objective(args.objective, args.width, budget)
     objective = objective.to(args.device).train()
     on_gpu = pairs.image.device.type == 'cuda'
     shape, total = None, None
@@ -152,22 +116,12 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             objective.scores, lambda: progress.advance(task)
         )
     progress.update(task, total=total)
-    begin = time.perf_counter()
     with progress:
-        with torch.autocast(
-            pairs.image.device.type, torch.bfloat16, enabled=args.autocast
-        ):
-            losses = objective(pairs)
-            loss = sum(v for k, v in losses.items() if 'loss' in k)
-        forward = time.perf_counter() - begin
-        loss.backward()
-        if on_gpu:
-            torch.cuda.synchronize()
-    seconds = time.perf_counter() - begin
+        loss, seconds, forward = forward_backward(
+            lambda given: sum_of_losses(objective(given)), pairs, args.autocast
+        )
     inputs = [pairs.patches, pairs.image, pairs.tokens, pairs.text]
-    size = sum(value.nbytes for value in inputs)
-    gradients = sum(v.grad.nbytes for v in inputs if v.grad is not None)
-    peak = torch.cuda.max_memory_allocated() if on_gpu else resident()
+    size, gradients = input_bytes(pairs)
     return dict(
         objective=args.objective,
         batch=args.batch,
@@ -180,7 +134,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         threads=torch.get_num_threads(),
         seed=args.seed,
         block=shape,
-        budget_bytes=budget if chunked else None,
+        budget_bytes=getattr(objective, 'budget', None),
         loss=loss.item(),
         gradient_norms=[
             None if value.grad is None else value.grad.norm().item()
@@ -189,7 +143,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         seconds=seconds,
         forward_seconds=forward,
         pairs_per_second=args.batch**2 / seconds,
-        peak_bytes=peak,
+        peak_bytes=peak_memory(args.device),
         before_inputs_bytes=0 if on_gpu else start_memory,
         inputs_bytes=size,
         gradients_bytes=gradients,

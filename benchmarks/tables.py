@@ -99,6 +99,62 @@ def profile_table(reports: Sequence[Report], most: int = 12) -> str:
     return markdown(('share of the time', *head), rows)
 
 
+def loss_table(report: Report, field: str) -> str:
+    """One figure of each objective and side, from `losses`.
+
+    Args:
+        report: What it wrote.
+        field: 'seconds', or 'peak_bytes', which is shown in GiB.
+    """
+
+    def cell(side: Report | None) -> str:
+        if side is None:
+            return ''
+        if 'left_out' in side:
+            return side['left_out']
+        if field == 'seconds':
+            return spread(side['seconds'], 3)
+        return f'{side[field] / 2**30:.3f}'
+
+    rows = []
+    for objective, batches in report['objectives'].items():
+        for side in next(iter(batches.values())):
+            cells = (cell(found.get(side)) for found in batches.values())
+            rows.append((objective, side, *cells))
+    unit = 'seconds' if field == 'seconds' else 'GiB'
+    return markdown(('loss', unit, *_batches(report)), rows)
+
+
+def loss_ratio_table(report: Report) -> str:
+    """How many times faster and smaller than each peer, from `losses`.
+
+    Args:
+        report: What it wrote.
+    """
+
+    def cell(ours: Report, peer: Report) -> str:
+        if 'left_out' in ours or 'left_out' in peer:
+            return ''
+        # Slow sides may have had fewer rounds than the other.
+        rounds = zip(ours['seconds'], peer['seconds'], strict=False)
+        faster = spread([theirs / own for own, theirs in rounds], 1)
+        smaller = peer['peak_bytes'] / max(1, ours['peak_bytes'])
+        return f'{faster}; {smaller:.1f}'
+
+    rows = []
+    for objective, batches in report['objectives'].items():
+        ours, *peers = next(iter(batches.values()))
+        for peer in peers:
+            cells = (cell(f[ours], f[peer]) for f in batches.values())
+            rows.append((objective, peer, *cells))
+    head = 'loss', 'times faster; smaller than'
+    return markdown((*head, *_batches(report)), rows)
+
+
+def _batches(report: Report) -> list[str]:
+    return list(next(iter(report['objectives'].values())))
+
+
 def spread(values: Sequence[float], digits: int) -> str:
     """Median, and least to most.
 
@@ -134,6 +190,11 @@ def tables(report: Report) -> Iterator[str]:
     """
     if 'shares' in report:
         yield profile_table([report])
+        return
+    if 'objectives' in report:
+        yield loss_table(report, 'seconds')
+        yield loss_table(report, 'peak_bytes')
+        yield loss_ratio_table(report)
         return
     first = next(iter(report['sizes'].values()))
     if 'slowdowns' in first:
