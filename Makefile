@@ -23,7 +23,8 @@ quickstart: $(INSTALLED)
 	$(RUN) tools/quickstart.py
 
 test: $(INSTALLED_DEV)
-	$(RUN) -m pytest tests
+	$(RUN) -m pytest tests --numprocesses auto --maxprocesses 4 \
+		--dist worksteal
 
 clean:
 	rm -rf $(VENV)

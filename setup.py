@@ -42,7 +42,7 @@ EXTRAS = {
     'demo': ['gradio'],
     'benchmark': ['open_clip_torch', 'x-clip'],
     # everything that the tests need: none is skipped for want of a package
-    'dev': ['pytest', 'ruff==0.17.6', *SHARDS],
+    'dev': ['pytest', 'pytest-xdist', 'ruff==0.17.6', *SHARDS],
 }
 
 

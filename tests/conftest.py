@@ -11,6 +11,13 @@ os.environ['TRANSFORMERS_OFFLINE'] = '1'
 os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')
 os.environ.setdefault('MPLBACKEND', 'Agg')
 
+WORKERS = int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', 1))
+# tiny tensors: more threads only wait for each other
+THREADS = max(1, min(2, os.cpu_count() or 1) // WORKERS)
+if WORKERS > 1:
+    # before torch is imported, and for the processes that tests start
+    os.environ.setdefault('OMP_NUM_THREADS', str(THREADS))
+
 import pytest
 import torch
 from mmengine.logging import MMLogger
@@ -19,8 +26,7 @@ from mmengine.logging import MMLogger
 import sparc_vlm  # noqa: F401
 
 if 'OMP_NUM_THREADS' not in os.environ:
-    # tiny tensors: more threads only wait for each other
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
+    torch.set_num_threads(THREADS)
 
 
 @pytest.fixture
