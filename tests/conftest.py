@@ -11,22 +11,17 @@ os.environ['TRANSFORMERS_OFFLINE'] = '1'
 os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')
 os.environ.setdefault('MPLBACKEND', 'Agg')
 
-WORKERS = int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', 1))
 # tiny tensors: more threads only wait for each other
-THREADS = max(1, min(2, os.cpu_count() or 1) // WORKERS)
-if WORKERS > 1:
-    # before torch is imported, and for the processes that tests start
-    os.environ.setdefault('OMP_NUM_THREADS', str(THREADS))
+os.environ.setdefault(
+    'OMP_NUM_THREADS',
+    '1' if 'PYTEST_XDIST_WORKER' in os.environ else '2',
+)
 
 import pytest
-import torch
 from mmengine.logging import MMLogger
 
 # before any test imports mmcv, whose ops it may stand in for
 import sparc_vlm  # noqa: F401
-
-if 'OMP_NUM_THREADS' not in os.environ:
-    torch.set_num_threads(THREADS)
 
 
 @pytest.fixture
