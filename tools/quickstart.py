@@ -37,7 +37,7 @@ CONFIGS = {
 }
 FULL_SECONDS = 1200
 # What three models have time for in FULL_SECONDS on two cores.
-FULL_UPDATES = 280
+FULL_UPDATES = 240
 # Starting python five times, evaluating and drawing, at the least.
 FIXED_SECONDS = 55
 PICTURES = 500
