@@ -7,17 +7,14 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import re
-import resource
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.process_memory import resident
 from sparc_vlm.models.objectives import (
     CLIP,
     FILIP,
@@ -80,18 +77,6 @@ def random_pairs(
             1 / 0.07, device=args.device, requires_grad=True
         ),
     )
-
-
-def resident() -> int:
-    """Most memory that the process ever held, in bytes."""
-    status = Path('/proc/self/status')
-    if status.is_file():
-        found = re.search(r'VmHWM:\s*(\d+) kB', status.read_text())
-        if found:
-            return int(found[1]) * 1024
-    # On Linux this would count what the parent held when it started us.
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == 'darwin' else most * 1024
 
 
 def peak_memory(device: str) -> int:

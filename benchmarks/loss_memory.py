@@ -38,9 +38,9 @@ from benchmarks.loss_measures import (  # noqa: E402
     input_bytes,
     peak_memory,
     random_pairs,
-    resident,
     sum_of_losses,
 )
+from benchmarks.process_memory import resident  # noqa: E402
 from sparc_vlm.engine.versions import versions  # noqa: E402
 from sparc_vlm.models.pairwise import block_shape, default_budget  # noqa: E402
 from sparc_vlm.structures import PairEmbeddings  # noqa: E402

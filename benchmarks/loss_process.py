@@ -94,7 +94,9 @@ class Side:
             repeats: How often in a row.
 
         Returns:
-            Seconds of one time, the loss, and what memory was needed so far.
+            Seconds of one time, the loss, and what memory was needed so far:
+            the first time with the system's usual heap, then with one that
+            is kept.
 
         Raises:
             Ended: The process was killed.
@@ -119,8 +121,10 @@ class Side:
 def estimate(side: str, args: argparse.Namespace, lengths: list[int]) -> float:
     """Bytes that a loss would hold at its peak, found without holding them.
 
-    Tensors are counted at a few small batches. What grows with the square of
-    the batch, with the batch, and not at all is then known.
+    Tensors are counted at a few small batches, after each operation. What is
+    held then grows with the square of the batch, with the batch, or not at
+    all; so it is known for any batch, and with it the operation at which
+    most will be held.
 
     Args:
         side: See `build`.
@@ -135,17 +139,30 @@ def _estimate(
     side: str, args: argparse.Namespace, lengths: list[int]
 ) -> float:
     torch.set_num_threads(1)
-    peaks = []
+    held = []
     for batch in PROBES:
         few = argparse.Namespace(**{**vars(args), 'batch': batch})
         some = [lengths[row % len(lengths)] for row in range(batch)]
         loss, _ = build(side, few)
-        with MemoryTracker() as tracker:
+        with _Steps() as tracker:
             pairs = random_pairs(few, some)
             forward_backward(loss, pairs, args.autocast)
-        peaks.append(tracker.peak.total())
-    parabola = np.polyfit(PROBES, peaks, 2)
-    return float(np.polyval(parabola, args.batch))
+        held.append(tracker.steps)
+    parabolas = np.polyfit(PROBES, np.array(held), 2)
+    return float(np.polyval(parabolas, args.batch).max())
+
+
+class _Steps(MemoryTracker):
+    """Notes what is held after each operation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[int] = []
+
+    def __torch_dispatch__(self, *given: Any, **more: Any) -> Any:
+        made = super().__torch_dispatch__(*given, **more)
+        self.steps.append(self.held.total())
+        return made
 
 
 def _serve(
@@ -157,7 +174,6 @@ def _serve(
     """Computes a loss for as long as somebody asks."""
     if args.threads:
         torch.set_num_threads(args.threads)
-    keep_heap()  # as training does
     loss, parameters = build(side, args)
     # Libraries load what they need at the first call.
     tiny = dict(batch=2, patches=2, tokens=2)
@@ -186,6 +202,8 @@ def _serve(
             threads=torch.get_num_threads(),
         )
         connection.send(found)
+        # As training does; only now, since it takes more memory.
+        keep_heap()
 
 
 def _forget(pairs: PairEmbeddings, parameters: Iterable[Tensor]) -> None:

@@ -8,6 +8,9 @@ that long), over batches from 64 to 1024: this package's, plain transcriptions
 of the equations (`plain_losses`), and x-clip's fine-grained loss beside
 FILIP's. Each runs in a process of its own, the sides take turns. Peers run up
 to the batch whose memory, estimated beforehand, stays within `--peer-gib`.
+Memory is what the first time adds to the process; it includes the embeddings
+and their gradients. What takes longer than `--slow` seconds gets fewer rounds,
+for the others the first time is not counted.
 """
 
 from __future__ import annotations

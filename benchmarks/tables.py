@@ -155,6 +155,43 @@ def _batches(report: Report) -> list[str]:
     return list(next(iter(report['objectives'].values())))
 
 
+def data_table(report: Report) -> str:
+    """Pairs a second of a data worker, from `data_rate`.
+
+    Args:
+        report: What it wrote.
+    """
+    training = report['training']
+    rows = []
+    for name, layout in report['layouts'].items():
+        rates = layout['pairs_per_second']
+        worker = statistics.median(rates)
+        needed = (f'{taken / worker:.2f}' for taken in training.values())
+        rows.append((name, spread(rates, 0), *needed))
+    head = (
+        f'workers for {name}, {taken:.0f} pairs/s'
+        for name, taken in training.items()
+    )
+    return markdown(('read from', 'pairs/s of a worker', *head), rows)
+
+
+def index_table(report: Report) -> str:
+    """What a loader of many shards takes before it reads, from `data_rate`.
+
+    Args:
+        report: What it wrote.
+    """
+    index = report['index']
+    fields = 'held_bytes', 'traced_peak_bytes', 'resident_bytes'
+    row = (
+        str(index['shards']),
+        f'{index["seconds"]:.2f}',
+        *(f'{index[field] / 2**20:.2f}' for field in fields),
+    )
+    head = 'shards', 'seconds', 'MiB held', 'MiB at its peak'
+    return markdown((*head, 'MiB the process grew by'), [row])
+
+
 def spread(values: Sequence[float], digits: int) -> str:
     """Median, and least to most.
 
@@ -195,6 +232,10 @@ def tables(report: Report) -> Iterator[str]:
         yield loss_table(report, 'seconds')
         yield loss_table(report, 'peak_bytes')
         yield loss_ratio_table(report)
+        return
+    if 'layouts' in report:
+        yield data_table(report)
+        yield index_table(report)
         return
     first = next(iter(report['sizes'].values()))
     if 'slowdowns' in first:
