@@ -85,7 +85,7 @@ def rank_both_ways(
         Ranks of the pictures' own texts, for the pictures that have one, in
         their order; ranks of the texts' own pictures.
     """
-    images, texts = _unit(images), _unit(texts)
+    images, texts = unit_rows(images), unit_rows(texts)
     own = (images[owners] * texts).sum(1)
     best = images.new_full((len(images),), -torch.inf)
     best = best.scatter_reduce(0, owners, own, 'amax')
@@ -121,7 +121,7 @@ def rank_both_ways(
     return Ranks(*(values[described] for values in kept)), t2i
 
 
-def _unit(embeddings: Tensor) -> Tensor:
+def unit_rows(embeddings: Tensor) -> Tensor:
     """Rows of length 1; a row that is not finite becomes zeros.
 
     A NaN compares false with everything, which would count as rank 1; zeros
