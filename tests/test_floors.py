@@ -29,6 +29,7 @@ THIRD = {
     'recipe',
     'visualization',
     'cost',
+    'study',
     'detection',
     'captioning',
 }

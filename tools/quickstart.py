@@ -9,11 +9,8 @@ on where it was.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +24,7 @@ from sparc_vlm.engine.versions import versions  # noqa: E402
 from sparc_vlm.evaluation import progress_bar  # noqa: E402
 from sparc_vlm.files import write_json, write_text  # noqa: E402
 from sparc_vlm.registry import DATASETS  # noqa: E402
+from sparc_vlm.study.arm import Arm, shortened  # noqa: E402
 from sparc_vlm.visualization import comparison  # noqa: E402
 from sparc_vlm.visualization.curves import read_scalars  # noqa: E402
 
@@ -42,102 +40,7 @@ FULL_UPDATES = 240
 FIXED_SECONDS = 55
 PICTURES = 500
 DRAWN = 6
-
-
-@dataclass
-class Arm:
-    """One model of the comparison.
-
-    Attributes:
-        name: What the table calls it.
-        config: Path of its recipe.
-        folder: Where it is trained.
-        options: Changes to the recipe, by dotted key.
-    """
-
-    name: str
-    config: Path
-    folder: Path
-    options: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def model(self) -> Path:
-        """The folder that training leaves the model in."""
-        return self.folder / 'model'
-
-    def settings(self) -> dict[str, str]:
-        """What decides the result, to tell whether it is there already."""
-        config = Config.fromfile(self.config)
-        config.merge_from_dict(self.options)
-        return {
-            'config': config.pretty_text,
-            'version': sparc_vlm.__version__,
-        }
-
-    def train(self) -> float:
-        """Trains the arm, or goes on with it; nothing if it is done.
-
-        Returns:
-            Seconds that its training took, over all its runs.
-
-        Raises:
-            RuntimeError: Training ended with an error, or left no model.
-        """
-        settings = self.settings()
-        record = self._record()
-        if record is not None and record['settings'] != settings:
-            self._set_aside()
-            record = None
-        if record is not None and record['done'] and self.model.is_dir():
-            print(f'{self.name}: already trained, in {self.folder}')
-            return record['seconds']
-        before = record['seconds'] if record is not None else 0.0
-        self._write(settings, before, done=False)
-        command = [
-            *(sys.executable, str(ROOT / 'tools' / 'train.py')),
-            *(str(self.config), '--work-dir', str(self.folder)),
-            *(['--resume'] if record is not None else []),
-            *(['--cfg-options'] if self.options else []),
-            *(f'{key}={value}' for key, value in self.options.items()),
-        ]
-        print(f'{self.name}: {" ".join(command[1:])}', flush=True)
-        start = time.monotonic()
-        code = subprocess.run(command, cwd=ROOT, check=False).returncode
-        seconds = before + time.monotonic() - start
-        if code or not self.model.is_dir():
-            self._write(settings, seconds, done=False)
-            raise RuntimeError(
-                f'training ended with code {code}'
-                if code
-                else f'training left no model in {self.model}'
-            )
-        self._write(settings, seconds, done=True)
-        return seconds
-
-    def _record(self) -> dict[str, Any] | None:
-        """What an earlier run noted, if one did."""
-        path = self.folder / 'quickstart.json'
-        try:
-            return json.loads(path.read_text())
-        except (OSError, json.JSONDecodeError):
-            return None
-
-    def _write(
-        self, settings: dict[str, str], seconds: float, done: bool
-    ) -> None:
-        """Notes how far the arm is."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        note = {'settings': settings, 'seconds': seconds, 'done': done}
-        path = self.folder / 'quickstart.json'
-        path.write_text(json.dumps(note, indent=1))
-
-    def _set_aside(self) -> None:
-        """Moves what was trained with other settings out of the way."""
-        number = 1
-        while (old := Path(f'{self.folder}-earlier-{number}')).exists():
-            number += 1
-        self.folder.rename(old)
-        print(f'{self.name}: settings have changed; moved to {old}')
+RECORD = 'quickstart.json'
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -182,22 +85,8 @@ def plan(options: argparse.Namespace) -> tuple[list[Arm], int]:
                 key = f'val_evaluator.{place}.dataset.num_images'
                 changes[key] = pictures
         folder = options.work_dir.resolve() / path.stem.split('_vit')[0]
-        arms.append(Arm(name, path, folder, changes))
+        arms.append(Arm(name, path, folder, ROOT, changes, record=RECORD))
     return arms, pictures
-
-
-def shortened(config: Config, steps: int) -> dict[str, Any]:
-    """Options that make a recipe, its schedule included, so many updates."""
-    full = config.train_cfg.max_iters
-    changes = {'train_cfg.max_iters': steps}
-    lengths = {'train_cfg.val_interval': config.train_cfg.val_interval}
-    for place, schedule in enumerate(config.get('param_scheduler', [])):
-        for key in ('begin', 'end'):
-            if schedule.get(key):
-                lengths[f'param_scheduler.{place}.{key}'] = schedule[key]
-    for key, length in lengths.items():
-        changes[key] = max(length * steps // full, 1)
-    return changes
 
 
 def main(arguments: list[str] | None = None) -> int:

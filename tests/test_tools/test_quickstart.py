@@ -1,4 +1,5 @@
 import json
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -69,7 +70,7 @@ class Trainer:
 @pytest.fixture
 def trainer(monkeypatch):
     trainer = Trainer()
-    monkeypatch.setattr(quickstart.subprocess, 'run', trainer)
+    monkeypatch.setattr(subprocess, 'run', trainer)
     return trainer
 
 
@@ -162,7 +163,7 @@ def test_training_without_a_model_is_a_failure(
     recipes, trainer, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.setattr(
-        quickstart.subprocess,
+        subprocess,
         'run',
         lambda *_, **__: SimpleNamespace(returncode=0),
     )

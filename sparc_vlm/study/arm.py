@@ -1,0 +1,183 @@
+"""One training run of a comparison, done once and never twice.
+
+What was trained with the same settings is taken as it is; what was trained
+with others is set aside; what was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+import sparc_vlm
+
+Launch = Callable[[list[str], Path], int]
+"""Runs a command in a folder and returns its exit code."""
+
+
+def run_openly(command: list[str], folder: Path) -> int:
+    """Runs a command that writes to this terminal."""
+    return subprocess.run(command, cwd=folder, check=False).returncode
+
+
+@dataclass
+class Arm:
+    """One model of a comparison.
+
+    Attributes:
+        name: What the table calls it.
+        config: Path of its recipe.
+        folder: Where it is trained.
+        root: Where `tools/train.py` is, and where it is run.
+        options: Changes to the recipe, by dotted key.
+        flags: More arguments of `tools/train.py`, such as `--data`.
+        record: Name of the file that says how far it is.
+        launch: Runs the training.
+    """
+
+    name: str
+    config: Path
+    folder: Path
+    root: Path
+    options: dict[str, Any] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+    record: str = 'arm.json'
+    launch: Launch = run_openly
+
+    @property
+    def model(self) -> Path:
+        """The folder that training leaves the model in."""
+        return self.folder / 'model'
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the result, to tell whether it is there already."""
+        config = Config.fromfile(self.config)
+        config.merge_from_dict(self.options)
+        found = {
+            'config': config.pretty_text,
+            'version': sparc_vlm.__version__,
+        }
+        return {**found, 'flags': list(self.flags)} if self.flags else found
+
+    def seconds(self) -> float | None:
+        """Seconds that a finished training took; None: it is not there."""
+        record = self._record()
+        if (
+            record is None
+            or record['settings'] != self.settings()
+            or not (record['done'] and self.model.is_dir())
+        ):
+            return None
+        return record['seconds']
+
+    def train(self) -> float:
+        """Trains the arm, or goes on with it; nothing if it is done.
+
+        Returns:
+            Seconds that its training took, over all its runs.
+
+        Raises:
+            RuntimeError: Training ended with an error, or left no model.
+        """
+        done = self.seconds()
+        if done is not None:
+            print(f'{self.name}: already trained, in {self.folder}')
+            return done
+        settings = self.settings()
+        record = self._record()
+        if record is not None and record['settings'] != settings:
+            aside = set_aside(self.folder)
+            print(f'{self.name}: settings have changed; moved to {aside}')
+            record = None
+        before = record['seconds'] if record is not None else 0.0
+        self._write(settings, before, done=False)
+        command = [
+            *(sys.executable, str(self.root / 'tools' / 'train.py')),
+            *(str(self.config), '--work-dir', str(self.folder)),
+            *(['--resume'] if record is not None else []),
+            *self.flags,
+            *(['--cfg-options'] if self.options else []),
+            *(f'{key}={value}' for key, value in self.options.items()),
+        ]
+        print(f'{self.name}: {" ".join(command[1:])}', flush=True)
+        start = time.monotonic()
+        code = None
+        try:
+            code = self.launch(command, self.root)
+        finally:
+            seconds = before + time.monotonic() - start
+            is_done = code == 0 and self.model.is_dir()
+            self._write(settings, seconds, is_done)
+        if not is_done:
+            raise RuntimeError(
+                f'training ended with code {code}'
+                if code
+                else f'training left no model in {self.model}'
+            )
+        return seconds
+
+    def _record(self) -> dict[str, Any] | None:
+        """What an earlier run noted, if one did."""
+        try:
+            return json.loads((self.folder / self.record).read_text())
+        except (OSError, json.JSONDecodeError):
+            return None
+
+    def _write(
+        self, settings: dict[str, Any], seconds: float, done: bool
+    ) -> None:
+        """Notes how far the arm is."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        note = {'settings': settings, 'seconds': seconds, 'done': done}
+        (self.folder / self.record).write_text(json.dumps(note, indent=1))
+
+
+def set_aside(path: Path) -> Path:
+    """Moves a file or folder to the first free '<name>-earlier-<n>'."""
+    number = 1
+    while (old := path.with_name(f'{path.name}-earlier-{number}')).exists():
+        number += 1
+    return path.rename(old)
+
+
+def shortened(config: Config, steps: int) -> dict[str, Any]:
+    """Options that make a recipe, its schedule included, so many updates.
+
+    Args:
+        config: The recipe.
+        steps: Updates that it shall have.
+    """
+    full = config.train_cfg.max_iters
+    changes = {'train_cfg.max_iters': steps}
+    lengths = {'train_cfg.val_interval': config.train_cfg.val_interval}
+    for place, schedule in enumerate(config.get('param_scheduler', [])):
+        for key in ('begin', 'end'):
+            if schedule.get(key):
+                lengths[f'param_scheduler.{place}.{key}'] = schedule[key]
+    for key, length in lengths.items():
+        changes[key] = max(length * steps // full, 1)
+    return changes
+
+
+def flatten(options: dict[str, Any], prefix: str = '') -> dict[str, Any]:
+    """Options with dicts as values, as dotted keys that a command can take.
+
+    Args:
+        options: `{'a.b': 1, 'c': {'d': 2}}` becomes `{'a.b': 1, 'c.d': 2}`.
+        prefix: Goes before each key.
+    """
+    flat: dict[str, Any] = {}
+    for key, value in options.items():
+        if isinstance(value, dict) and value:
+            flat |= flatten(value, f'{prefix}{key}.')
+        else:
+            flat[f'{prefix}{key}'] = value
+    return flat
