@@ -33,6 +33,9 @@ class PairSource(ABC):
     A source may also have `segments(index)`, labels (H, W) with 0 for the
     background and k for `names[k - 1]`, and the names; and `boxes(index)`,
     a list of dicts with a `name` and a `box` (x1, y1, x2, y2 in pixels).
+    One for classification has `classes`, names fit for a prompt, and
+    `label(index)`, a place among them or -1 where there is no one label; and,
+    if it has several parts, `group(index)`, the name of the picture's part.
 
     Attributes:
         reading: What was counted when the annotations were read.

@@ -205,6 +205,9 @@ def test_class_folders(tmp_path, kind):
     source = ClassFolders(root, 'a {}', {'n01': 'goldfish'})
     texts = [source.captions(i) for i in range(4)]
     assert texts == [['a cat'], ['a hot dog'], ['a hot dog'], ['a goldfish']]
+    assert source.classes == ['cat', 'hot dog', 'goldfish']
+    assert [source.label(i) for i in range(4)] == [0, 1, 1, 2]
+    assert [source.key(i) for i in range(4)] == names
     assert all(same(source.image(i), i) for i in range(4))
     (tmp_path / 'names.json').write_text('{"cat": "tabby"}')
     named = ClassFolders(root, names=str(tmp_path / 'names.json'))
@@ -229,6 +232,8 @@ def test_label_lists(tmp_path):
         source = LabelLists(tmp_path / name)
         assert [source.captions(i) for i in range(2)] == wanted, name
         assert same(source.image(1), 1)
+        assert source.classes == ['dog', 'grass', 'red ball', 'cat']
+        assert [source.label(i) for i in range(2)] == [-1, 3]
     joined = LabelLists(tmp_path / 'a.txt', joint=', ')
     assert joined.captions(0) == ['dog, grass, red ball']
 

@@ -2,11 +2,8 @@
 
 from sparc_vlm.datasets.readers.coco import CocoCaptions
 from sparc_vlm.datasets.readers.karpathy import KarpathyCaptions
-from sparc_vlm.datasets.readers.tables import (
-    ClassFolders,
-    CsvCaptions,
-    LabelLists,
-)
+from sparc_vlm.datasets.readers.labelled import ClassFolders, LabelLists
+from sparc_vlm.datasets.readers.tables import CsvCaptions
 
 __all__ = [
     'ClassFolders',

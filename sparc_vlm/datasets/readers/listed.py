@@ -17,32 +17,25 @@ LOOK_FOR = 50
 Images = str | Path | list[str]
 
 
-class ListedPairs(PairSource):
-    """Pictures of a store, with the captions listed for them.
+class StoredPictures(PairSource):
+    """Pictures of a store, by name.
 
     Args:
         images: Folder, zip or tar of the pictures, or several.
-        entries: (name of the picture, its captions) of each.
-        reading: What was counted while the entries were read.
+        names: Name of each picture; gone through once.
+        reading: What was counted while the names were read.
     """
 
     def __init__(
         self,
-        images: Images,
-        entries: Iterable[tuple[str, list[str]]],
+        images: Images | ImageStore,
+        names: Iterable[str],
         reading: Report,
     ) -> None:
         super().__init__()
         self.reading = reading
-        self.store = ImageStore(images)
-        names: list[str] = []
-
-        def captions() -> Iterable[list[str]]:
-            for name, texts in entries:
-                names.append(name)
-                yield texts
-
-        self._captions = PackedLists(captions())
+        is_open = isinstance(images, ImageStore)
+        self.store = images if is_open else ImageStore(images)
         self._names = PackedStrings(names)
         self._look_ahead()
 
@@ -63,10 +56,6 @@ class ListedPairs(PairSource):
     def key(self, index: int) -> str:
         """The picture's name in the annotations."""
         return self._names[index]
-
-    def captions(self, index: int) -> list[str]:
-        """All captions of the picture."""
-        return self._captions[index]
 
     def image(self, index: int, at_least: int | None = None) -> Image.Image:
         """The picture in RGB.
@@ -93,6 +82,36 @@ class ListedPairs(PairSource):
         # What is in the bytes decides how they are read, not the ending.
         suffix = name.rpartition('.')[2].lower() if is_image(name) else 'jpg'
         return suffix, self.store.read(name)
+
+
+class ListedPairs(StoredPictures):
+    """Pictures of a store, with the captions listed for them.
+
+    Args:
+        images: Folder, zip or tar of the pictures, or several.
+        entries: (name of the picture, its captions) of each.
+        reading: What was counted while the entries were read.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        entries: Iterable[tuple[str, list[str]]],
+        reading: Report,
+    ) -> None:
+        captions: list[list[str]] = []
+
+        def names() -> Iterable[str]:
+            for name, texts in entries:
+                captions.append(texts)
+                yield name
+
+        super().__init__(images, names(), reading)
+        self._captions = PackedLists(captions)
+
+    def captions(self, index: int) -> list[str]:
+        """All captions of the picture."""
+        return self._captions[index]
 
 
 def as_caption(value: object, where: str, reading: Report) -> str:
