@@ -132,3 +132,55 @@ def test_chunks_stay_small():
     model = ColourModel()
     Retrieval(some_boards(20), batch_size=4).run(model)
     assert model.largest_batch == 4
+
+
+def test_folds_are_tasks_of_their_own():
+    """Each fold by itself, by a task that sees no other picture."""
+    source = some_boards(12)
+    source.boards[2].captions = source.boards[2].captions[:2]
+    result = Retrieval(source, folds=3).run(ColourModel())
+    assert result.metrics['i2t_r1'] < result.metrics['fold_i2t_r1']
+    alone = [
+        Retrieval(Boards(source.boards[first : first + 4])).run(ColourModel())
+        for first in (0, 4, 8)
+    ]
+    for key in alone[0].metrics:
+        mean = sum(one.metrics[key] for one in alone) / 3
+        assert result.metrics[f'fold_{key}'] == pytest.approx(mean)
+        mean = sum(one.chance[key] for one in alone) / 3
+        assert result.chance[f'fold_{key}'] == pytest.approx(mean)
+    samples = [sample for one in alone for sample in one.samples]
+    for own, sample in zip(samples, result.samples, strict=True):
+        assert sample['fold_i2t_r1'] == pytest.approx(own['i2t_r1'])
+        assert sample['fold_t2i_r5'] == pytest.approx(own['t2i_r5'])
+    assert [s['fold'] for s in result.samples] == [0] * 4 + [1] * 4 + [2] * 4
+    whole = Retrieval(source).run(ColourModel())
+    assert whole.metrics.items() <= result.metrics.items()
+    assert not any('fold' in sample for sample in whole.samples)
+
+
+def test_a_broken_picture_moves_no_other_to_another_fold():
+    source = some_boards(8)
+    source.boards[1].broken = True
+    result = Retrieval(source, folds=2).run(ColourModel())
+    assert [s['fold'] for s in result.samples] == [0] * 3 + [1] * 4
+    assert result.chance['fold_t2i_r1'] == pytest.approx(50 * (1 / 3 + 1 / 4))
+    for one in source.boards[:4]:
+        one.broken = True
+    result = Retrieval(source, folds=2).run(ColourModel())
+    assert result.metrics['fold_i2t_r1'] == result.metrics['i2t_r1']
+
+
+def test_folds_encode_nothing_twice():
+    source = some_boards(10)
+    model = ColourModel()
+    Retrieval(source, folds=5).run(model)
+    assert max(source.reads.values()) == 1
+    distinct = {c for board in source.boards for c in board.captions}
+    assert model.texts_encoded == len(distinct)
+
+
+@pytest.mark.parametrize('folds', [0, 1, 5])
+def test_folds_that_are_none(folds):
+    with pytest.raises(ValueError, match='folds must be between 2 and'):
+        Retrieval(some_boards(4), folds=folds)

@@ -5,15 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from sparc_vlm.errors import UsageError
-from sparc_vlm.evaluation.encoding import (
-    encode_texts,
-    has_words,
-    image_chunks,
-    on_cpu,
-)
+from sparc_vlm.evaluation.pool import Pool, encode_pool
 from sparc_vlm.evaluation.ranking import (
     Ranks,
     hit_probability,
@@ -21,6 +15,9 @@ from sparc_vlm.evaluation.ranking import (
 )
 from sparc_vlm.evaluation.task import Progress, Task, TaskResult
 from sparc_vlm.registry import TASKS
+
+Samples = list[dict[str, Any]]
+Numbers = dict[str, float]
 
 
 @TASKS.register_module()
@@ -32,10 +29,18 @@ class Retrieval(Task):
     what scores the same (see `Ranks.recall`), so that neither a collapsed
     model nor captions repeated word for word inflate or sink the number.
 
+    With `folds`, the same numbers under 'fold_i2t_r1' ... are means over
+    equal parts of the pictures, in the order of the source, each ranked by
+    itself: on the 5000 test pictures of Karpathy's COCO five folds are what
+    the field calls COCO 1k, and the numbers without 'fold_' are COCO 5k. Both
+    come from one pass through the encoders. A picture that cannot be read
+    leaves a gap in its fold, and a fold without a caption is left out.
+
     A sample is a picture: its `key`, `i2t_rank` and `t2i_ranks` (expected,
     from 1), `i2t_r1` ... and `t2i_r1` ... (mean over its captions), and
     `top_caption` with `top_caption_key`, the caption retrieved first and the
-    picture it belongs to.
+    picture it belongs to; with `folds` also `fold`, the number of its fold,
+    and 'fold_i2t_r1' ....
 
     Args:
         dataset: A source of captioned pictures, or the config of one.
@@ -45,6 +50,10 @@ class Retrieval(Task):
         captions_per_image: Takes the first so many captions of a picture
             (five in the field's protocol); None takes all.
         ks: The K of R@K.
+        folds: Parts that are measured by themselves as well; None for none.
+
+    Raises:
+        ValueError: Fewer pictures than folds, or less than two folds.
     """
 
     def __init__(
@@ -55,10 +64,17 @@ class Retrieval(Task):
         max_images: int | None = None,
         captions_per_image: int | None = 5,
         ks: tuple[int, ...] = (1, 5, 10),
+        folds: int | None = None,
     ) -> None:
         super().__init__(dataset, name, batch_size, max_images)
+        if folds is not None and not 2 <= folds <= len(self.indices):
+            raise UsageError(
+                f'{name}: folds must be between 2 and the number of pictures '
+                f'({len(self.indices)}), got {folds}; leave it out for none'
+            )
         self.captions_per_image = captions_per_image
         self.ks = tuple(ks)
+        self.folds = folds
 
     def run(self, model: Any, progress: Progress | None = None) -> TaskResult:
         """Measures a model; see `Task.run`.
@@ -66,99 +82,76 @@ class Retrieval(Task):
         Raises:
             ValueError: No picture can be read, or none has a caption.
         """
-        kept: list[int] = []
-        rows: list[Tensor] = []
-        broken: dict[int, str] = {}
-        for indices, pictures in image_chunks(
-            self.source, self.indices, self.batch_size, broken, progress
-        ):
-            rows.append(on_cpu(model.encode_image(pictures).image))
-            kept += indices
-        texts, owners, empty = self._captions(model, kept)
-        images = torch.cat(rows)
-        captions = encode_texts(model, texts, self.batch_size, progress)
-        skipped = {
-            'broken pictures': len(broken),
-            'empty captions': empty,
-            'pictures without a caption': len(kept) - len(set(owners)),
-            'embeddings that are not finite': _count_bad(images)
-            + _count_bad(captions),
-        }
-        i2t, t2i = rank_both_ways(images, captions, torch.tensor(owners))
-        return TaskResult(
-            self.name,
-            self._metrics(i2t, t2i),
-            self._samples(i2t, t2i, kept, texts, owners),
-            self._chance(len(kept), owners),
-            self.report_skipped(skipped, broken),
+        pool, skipped = encode_pool(
+            self, model, self.captions_per_image, progress
         )
+        metrics, chance, samples = self._measure(pool)
+        if self.folds is not None:
+            folded, guessed = self._measure_folds(pool, samples)
+            metrics, chance = metrics | folded, chance | guessed
+        return TaskResult(self.name, metrics, samples, chance, skipped)
 
-    def _captions(
-        self, model: Any, kept: list[int]
-    ) -> tuple[list[str], list[int], int]:
-        """Captions, the place in `kept` of each one's picture, empty ones."""
-        texts: list[str] = []
-        owners: list[int] = []
-        empty = 0
-        for place, index in enumerate(kept):
-            own = self.source.captions(index)[: self.captions_per_image]
-            filled = [caption for caption in own if has_words(model, caption)]
-            empty += len(own) - len(filled)
-            texts += filled
-            owners += [place] * len(filled)
-        if not texts:
-            raise UsageError(
-                f'{self.name}: none of the {len(kept)} pictures has a caption'
-            )
-        return texts, owners, empty
-
-    def _metrics(self, i2t: Ranks, t2i: Ranks) -> dict[str, float]:
-        """Recalls in percent."""
-        return {
+    def _measure(self, pool: Pool) -> tuple[Numbers, Numbers, Samples]:
+        """Recalls of a pool in percent, chance, and the samples."""
+        owners = torch.tensor(pool.owners)
+        i2t, t2i = rank_both_ways(pool.images, pool.captions, owners)
+        recalls = {
             f'{way}_r{k}': 100 * float(ranks.recall(k).mean())
             for way, ranks in (('i2t', i2t), ('t2i', t2i))
             for k in self.ks
         }
+        return recalls, self._chance(pool), self._samples(i2t, t2i, pool)
 
-    def _chance(self, pictures: int, owners: list[int]) -> dict[str, float]:
+    def _measure_folds(
+        self, pool: Pool, samples: Samples
+    ) -> tuple[Numbers, Numbers]:
+        """Means over folds of recalls and of chance; adds to the samples."""
+        by_key = {sample['key']: sample for sample in samples}
+        found: list[Numbers] = []
+        guessed: list[Numbers] = []
+        count = len(self.indices)
+        ends = [count * fold // self.folds for fold in range(self.folds + 1)]
+        for fold in range(self.folds):
+            part = pool.part(set(self.indices[ends[fold] : ends[fold + 1]]))
+            if not part.owners:
+                continue
+            recalls, chance, own = self._measure(part)
+            found.append(recalls)
+            guessed.append(chance)
+            for sample in own:
+                hits = {f'fold_{key}': sample[key] for key in recalls}
+                by_key[sample['key']].update(fold=fold, **hits)
+        return _means(found), _means(guessed)
+
+    def _chance(self, pool: Pool) -> Numbers:
         """What a random order scores, in percent."""
-        per_image = torch.bincount(torch.tensor(owners))
-        per_image = per_image[per_image > 0]
-        total = torch.tensor(len(owners))
+        per_image = torch.tensor([len(texts) for texts in pool.own.values()])
+        total = torch.tensor(len(pool.owners))
         chance = {}
         for k in self.ks:
             hits = hit_probability(
                 torch.tensor(k), per_image, total - per_image
             )
             chance[f'i2t_r{k}'] = 100 * float(hits.mean())
-            chance[f't2i_r{k}'] = 100 * min(k / pictures, 1.0)
+            chance[f't2i_r{k}'] = 100 * min(k / len(pool.indices), 1.0)
         return chance
 
-    def _samples(
-        self,
-        i2t: Ranks,
-        t2i: Ranks,
-        kept: list[int],
-        texts: list[str],
-        owners: list[int],
-    ) -> list[dict[str, Any]]:
+    def _samples(self, i2t: Ranks, t2i: Ranks, pool: Pool) -> Samples:
         """One dict a picture that has a caption."""
-        own: dict[int, list[int]] = {}
-        for text, owner in enumerate(owners):
-            own.setdefault(owner, []).append(text)
         hits = {
             **{f'i2t_r{k}': i2t.recall(k) for k in self.ks},
             **{f't2i_r{k}': t2i.recall(k) for k in self.ks},
         }
         samples = []
-        for query, (owner, captions) in enumerate(own.items()):
+        for query, (owner, captions) in enumerate(pool.own.items()):
             top = int(i2t.top[query])
+            first = pool.indices[pool.owners[top]]
             sample = {
-                'key': self.source.key(kept[owner]),
+                'key': self.source.key(pool.indices[owner]),
                 'i2t_rank': float(i2t.expected[query]),
                 't2i_ranks': t2i.expected[captions].tolist(),
-                'top_caption': texts[top],
-                'top_caption_key': self.source.key(kept[owners[top]]),
+                'top_caption': pool.texts[top],
+                'top_caption_key': self.source.key(first),
             }
             for key, values in hits.items():
                 at = query if key.startswith('i2t') else captions
@@ -167,6 +160,9 @@ class Retrieval(Task):
         return samples
 
 
-def _count_bad(embeddings: Tensor) -> int:
-    """Rows with a value that is not finite."""
-    return int((~torch.isfinite(embeddings).all(1)).sum())
+def _means(rows: list[Numbers]) -> Numbers:
+    """Means over folds, under the keys of folds."""
+    return {
+        f'fold_{key}': sum(row[key] for row in rows) / len(rows)
+        for key in rows[0]
+    }
