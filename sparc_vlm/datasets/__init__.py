@@ -5,9 +5,14 @@ from sparc_vlm.datasets.images import BrokenImage
 from sparc_vlm.datasets.loader import PairLoader
 from sparc_vlm.datasets.pairs import PairDataset, PairSource
 from sparc_vlm.datasets.readers import (
+    Cifar,
     ClassFolders,
     CocoCaptions,
     CsvCaptions,
+    ImageNet,
+    ImageNetC,
+    ImageNetFolders,
+    ImageNetV2,
     KarpathyCaptions,
     LabelLists,
 )
@@ -27,10 +32,15 @@ from sparc_vlm.datasets.transforms import PairTransform, collate
 __all__ = [
     'BrokenImage',
     'CaptionTokenizer',
+    'Cifar',
     'ClassFolders',
     'CocoCaptions',
     'CsvCaptions',
     'HuggingFaceTokenizer',
+    'ImageNet',
+    'ImageNetC',
+    'ImageNetFolders',
+    'ImageNetV2',
     'ImageStore',
     'KarpathyCaptions',
     'LabelLists',

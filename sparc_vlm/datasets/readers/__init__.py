@@ -1,14 +1,22 @@
 """Sources of pairs in the layouts that data sets come in."""
 
+from sparc_vlm.datasets.readers.cifar import Cifar
 from sparc_vlm.datasets.readers.coco import CocoCaptions
+from sparc_vlm.datasets.readers.imagenet import ImageNet, ImageNetFolders
+from sparc_vlm.datasets.readers.imagenet_parts import ImageNetC, ImageNetV2
 from sparc_vlm.datasets.readers.karpathy import KarpathyCaptions
 from sparc_vlm.datasets.readers.labelled import ClassFolders, LabelLists
 from sparc_vlm.datasets.readers.tables import CsvCaptions
 
 __all__ = [
+    'Cifar',
     'ClassFolders',
     'CocoCaptions',
     'CsvCaptions',
+    'ImageNet',
+    'ImageNetC',
+    'ImageNetFolders',
+    'ImageNetV2',
     'KarpathyCaptions',
     'LabelLists',
 ]
