@@ -30,6 +30,7 @@ REQUIRES = [
     'pycocotools',
     'pyyaml',
     'rich',
+    'scipy',
     'matplotlib',
     'tensorboard',
     'setuptools<81',  # mmengine reads pkg_resources at run time

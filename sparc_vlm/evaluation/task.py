@@ -88,9 +88,7 @@ class Task(ABC):
             raise UsageError(f'{name}: the dataset holds no picture')
         self.name = name
         self.batch_size = batch_size
-        count = min(len(self.source), max_images or len(self.source))
-        spread = np.linspace(0, len(self.source), count, endpoint=False)
-        self.indices = [int(place) for place in spread]
+        self.indices = spread_evenly(len(self.source), max_images)
 
     @abstractmethod
     def run(self, model: Any, progress: Progress | None = None) -> TaskResult:
@@ -131,6 +129,18 @@ class Task(ABC):
                 level=logging.WARNING,
             )
         return counts
+
+
+def spread_evenly(count: int, most: int | None) -> list[int]:
+    """Numbers below a count: all of them, or some in even steps.
+
+    Args:
+        count: How many there are.
+        most: At most so many are wanted; None wants all.
+    """
+    wanted = min(count, most or count)
+    places = np.linspace(0, count, wanted, endpoint=False)
+    return [int(place) for place in places]
 
 
 @contextmanager
