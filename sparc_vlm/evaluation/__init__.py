@@ -1,9 +1,19 @@
 """Zero-shot tasks, run on anything that encodes images and text."""
 
 from sparc_vlm.evaluation.task import Task, TaskResult, progress_bar
-from sparc_vlm.evaluation.tasks import Pointing, Retrieval, Segmentation
+from sparc_vlm.evaluation.tasks import (
+    Classification,
+    KnnProbe,
+    LinearProbe,
+    Pointing,
+    Retrieval,
+    Segmentation,
+)
 
 __all__ = [
+    'Classification',
+    'KnnProbe',
+    'LinearProbe',
     'Pointing',
     'Retrieval',
     'Segmentation',

@@ -1,7 +1,16 @@
 """The zero-shot tasks, one file each."""
 
+from sparc_vlm.evaluation.tasks.classification import Classification
 from sparc_vlm.evaluation.tasks.pointing import Pointing
+from sparc_vlm.evaluation.tasks.probes import KnnProbe, LinearProbe
 from sparc_vlm.evaluation.tasks.retrieval import Retrieval
 from sparc_vlm.evaluation.tasks.segmentation import Segmentation
 
-__all__ = ['Pointing', 'Retrieval', 'Segmentation']
+__all__ = [
+    'Classification',
+    'KnnProbe',
+    'LinearProbe',
+    'Pointing',
+    'Retrieval',
+    'Segmentation',
+]
