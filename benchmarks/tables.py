@@ -192,6 +192,25 @@ def index_table(report: Report) -> str:
     return markdown((*head, 'MiB the process grew by'), [row])
 
 
+def retrieval_table(report: Report) -> str:
+    """Seconds and memory of each way to rank, from `retrieval_memory`.
+
+    Args:
+        report: What it wrote.
+    """
+    rows = [
+        (
+            name,
+            spread(side['seconds'], 2),
+            spread([peak / 2**20 for peak in side['peak_bytes']], 0),
+        )
+        for name, side in report['retrieval'].items()
+    ]
+    captions = report['pictures'] * report['captions_per_picture']
+    what = f'{report["pictures"]} pictures, {captions} captions'
+    return markdown((what, 'seconds', 'MiB at its peak'), rows)
+
+
 def spread(values: Sequence[float], digits: int) -> str:
     """Median, and least to most.
 
@@ -227,6 +246,9 @@ def tables(report: Report) -> Iterator[str]:
     """
     if 'shares' in report:
         yield profile_table([report])
+        return
+    if 'retrieval' in report:
+        yield retrieval_table(report)
         return
     if 'objectives' in report:
         yield loss_table(report, 'seconds')

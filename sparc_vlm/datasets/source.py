@@ -56,11 +56,32 @@ def _coco(path: str) -> Found:
     root = _folder(path, 'coco')
     train = _coco_split(root, 'train')
     if train is None:
-        raise MissingFileError(
-            f'no captions at {path}: looked for captions_train*.json in '
-            f'{root / "annotations"} and {root}'
-        )
+        raise _no_captions(root, 'train')
     return {'train': train, 'val': _coco_split(root, 'val')}
+
+
+def find_coco(path: str, split: str) -> dict:
+    """Config of a split of a folder in COCO's layout.
+
+    Args:
+        path: The folder.
+        split: 'train' or 'val', or as it is written in the files' names.
+
+    Raises:
+        FileNotFoundError: There is no folder, or no captions of that split.
+    """
+    root = _folder(path, 'coco')
+    config = _coco_split(root, split)
+    if config is None:
+        raise _no_captions(root, split)
+    return config
+
+
+def _no_captions(root: Path, split: str) -> MissingFileError:
+    return MissingFileError(
+        f'no captions at {root}: looked for captions_{split}*.json in '
+        f'{root / "annotations"} and {root}'
+    )
 
 
 def _coco_split(root: Path, split: str) -> dict | None:
@@ -80,6 +101,36 @@ def _coco_split(root: Path, split: str) -> dict | None:
 
 
 def _karpathy(path: str) -> Found:
+    file = _karpathy_file(path)
+    splits = _karpathy_splits(file)
+    configs: Found = dict.fromkeys(SPLITS)
+    for split in SPLITS:
+        if split in splits:
+            configs[split] = _karpathy_split(file, split)
+    if configs['train'] is None:
+        raise _no_split(path, 'train', splits)
+    return configs
+
+
+def find_karpathy(path: str, split: str) -> dict:
+    """Config of one of Karpathy's splits.
+
+    Args:
+        path: His file, or the folder that it is in.
+        split: 'train', 'restval', 'val' or 'test'.
+
+    Raises:
+        FileNotFoundError: There is no such file, or no pictures beside it.
+        ValueError: The file has no such split.
+    """
+    file = _karpathy_file(path)
+    splits = _karpathy_splits(file)
+    if split not in splits:
+        raise _no_split(path, split, splits)
+    return _karpathy_split(file, split)
+
+
+def _karpathy_file(path: str) -> Path:
     file = Path(path)
     if file.is_dir():
         found = _first((file,), 'dataset*.json')
@@ -90,25 +141,28 @@ def _karpathy(path: str) -> Found:
         file = found
     if not file.is_file():
         raise MissingFileError(f'no split file at {path}: no such file')
-    splits = set(
-        re.findall(r'"split":\s*"(\w+)"', file.read_text('utf-8', 'replace'))
+    return file
+
+
+def _karpathy_splits(file: Path) -> set[str]:
+    text = file.read_text('utf-8', 'replace')
+    return set(re.findall(r'"split":\s*"(\w+)"', text))
+
+
+def _karpathy_split(file: Path, split: str) -> dict:
+    return {
+        'type': 'KarpathyCaptions',
+        'annotations': str(file),
+        'images': _images(file.parent, split),
+        'split': split,
+    }
+
+
+def _no_split(path: str, split: str, splits: set[str]) -> UsageError:
+    return UsageError(
+        f'{path} has no {split} split: looked for "split": "{split}", found '
+        f'{", ".join(sorted(splits)) or "none"}'
     )
-    configs = {}
-    for split in SPLITS:
-        configs[split] = None
-        if split in splits:
-            configs[split] = {
-                'type': 'KarpathyCaptions',
-                'annotations': str(file),
-                'images': _images(file.parent, split),
-                'split': split,
-            }
-    if configs['train'] is None:
-        raise UsageError(
-            f'{path} has no train split: looked for "split": "train", found '
-            f'{", ".join(sorted(splits)) or "none"}'
-        )
-    return configs
 
 
 def _csv(path: str) -> Found:

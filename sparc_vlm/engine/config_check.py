@@ -14,6 +14,7 @@ from typing import Any
 from mmengine.config import Config
 
 from sparc_vlm.engine.config_error import ConfigError, nearest
+from sparc_vlm.engine.config_fit import check_fit
 from sparc_vlm.engine.config_overrides import check_overrides
 from sparc_vlm.engine.config_types import (
     registries_at,
@@ -21,7 +22,7 @@ from sparc_vlm.engine.config_types import (
     typed_dicts,
 )
 from sparc_vlm.engine.signatures import arguments
-from sparc_vlm.engine.strategies import shares_out
+from sparc_vlm.engine.strategy_check import check_strategy
 from sparc_vlm.registry import DATASETS
 
 FILE_KEYS = ('ann_file', 'checkpoint', 'load_from', 'image_root')
@@ -115,9 +116,8 @@ def check_config(cfg: Config) -> None:
                 hint = ': put the data there, or name others with --data'
                 _check_files(node, place, DATA_KEYS, hint)
     _check_files(content, '', FILE_KEYS)
-    _check_schedule(content)
-    _check_compile(content)
-    shares_out(content.get('strategy'))
+    check_fit(content)
+    check_strategy(content)
 
 
 def _check_arguments(
@@ -167,31 +167,3 @@ def _check_files(
                     f'{where}: there is no {path}{hint}'
                     + nearest(path.name, near)
                 )
-
-
-def _check_schedule(content: dict[str, Any]) -> None:
-    """Whether every part of the schedule begins before it ends."""
-    train = content.get('train_cfg') or {}
-    steps = train.get('max_iters')
-    parts = content.get('param_scheduler') or []
-    for part in parts if isinstance(parts, list) else [parts]:
-        end = part.get('end', steps)
-        if part.get('by_epoch', True) or end is None:
-            continue
-        if part.get('begin', 0) >= end:
-            raise ConfigError(
-                f'param_scheduler: {part["type"]} begins at {part["begin"]} '
-                f'and the run ends at {end}: shorten the warm-up before it '
-                'too, or train longer'
-            )
-
-
-def _check_compile(content: dict[str, Any]) -> None:
-    """mmengine compiles `train_step`, which our loop does not call."""
-    loop = (content.get('train_cfg') or {}).get('type')
-    name = loop if isinstance(loop, str) else getattr(loop, '__name__', '')
-    if content.get('compile') and name.split('.')[-1] == 'PretrainLoop':
-        raise ConfigError(
-            'compile: PretrainLoop trains without torch.compile, so remove '
-            'the field'
-        )

@@ -21,7 +21,6 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import weights_to_cpu
 from torch import Tensor, nn
 
-from sparc_vlm.engine.config_error import ConfigError
 from sparc_vlm.engine.contents import contents
 from sparc_vlm.engine.histories import ShortHistories
 from sparc_vlm.engine.processes import PATIENCE, from_first, join_processes
@@ -47,6 +46,7 @@ from sparc_vlm.engine.strategies import (
     shares_out,
     wrap_ddp,
 )
+from sparc_vlm.engine.strategy_check import check_strategy
 from sparc_vlm.errors import UsageError
 from sparc_vlm.registry import RUNNERS
 from sparc_vlm.weights import load_into
@@ -118,17 +118,17 @@ class SparcRunner(Runner):
         self, model_wrapper_cfg: dict | None, model: nn.Module
     ) -> nn.Module:
         """As mmengine's, or as a `strategy` says."""
+        check_strategy(self.cfg)
         strategy = self.cfg.get('strategy')
-        shared = shares_out(strategy)
+        if strategy and not self.distributed:
+            self.logger.info(
+                'strategy: one process wraps and shares out nothing, so it '
+                'makes no difference here'
+            )
         if not self.distributed or is_model_wrapper(model):
             return super().wrap_model(model_wrapper_cfg, model)
-        if strategy and model_wrapper_cfg:
-            raise ConfigError(
-                'model_wrapper_cfg: leave it out beside strategy, which has '
-                'a model_wrapper of its own'
-            )
         model = model.to(get_device())
-        if shared:
+        if shares_out(strategy):
             # Before there is but a piece of each parameter.
             super()._init_model_weights()
             self._sharding = share_out(self, strategy, model)

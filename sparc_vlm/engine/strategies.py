@@ -12,72 +12,20 @@ from functools import partial
 from typing import Any
 
 import torch
-from mmengine._strategy import DDPStrategy, FSDPStrategy
+from mmengine._strategy import FSDPStrategy
 from mmengine.device import get_device
 from mmengine.logging import MMLogger
-from mmengine.registry import STRATEGIES
 from torch import nn
 
 from sparc_vlm.engine.config_error import ConfigError
 from sparc_vlm.engine.optim import AutocastOptimWrapper
 from sparc_vlm.engine.sharding import Sharding
-
-UNUSED = {
-    'skip_init_weights': 'weights are made before they are shared out',
-    'auto_scale_lr': 'the batch is fitted by auto_batch',
-    'env_kwargs': 'processes are set up by env_cfg and randomness',
-    'log_kwargs': 'the log is set up by default_hooks',
-    'work_dir': 'it is a field of the config itself',
-    'experiment_name': 'it is a field of the config itself',
-}
-"""Fields of mmengine's strategies that mean nothing here, and why."""
-UNFIT = {
-    'ignored_modules': 'their gradients would not be averaged',
-    'ignored_parameters': 'their gradients would not be averaged',
-    'ignored_states': 'their gradients would not be averaged',
-}
-"""Likewise, of FSDP."""
-
-SHARED = ('FULL_SHARD', 'SHARD_GRAD_OP')
-"""Ways to share out in which each process has a piece of each gradient."""
+from sparc_vlm.engine.strategy_check import NEEDS_OURS, strategy_kind
 
 
 def shares_out(cfg: dict[str, Any] | None) -> bool:
-    """Whether a `strategy` asks for FSDP.
-
-    Raises:
-        ConfigError: It is one that cannot be used, or has fields that
-            cannot.
-    """
-    if not cfg:
-        return False
-    kind = _kind(cfg)
-    for name in UNUSED.keys() & cfg.keys():
-        raise ConfigError(f'strategy.{name}: leave it out, {UNUSED[name]}')
-    if not issubclass(kind, FSDPStrategy):
-        return False
-    if cfg.get('state_dict_cfg', 'full') != 'full':
-        raise ConfigError(
-            "strategy.state_dict_cfg must be 'full' or left out: checkpoints "
-            'are whole, so that any number of processes can go on with them'
-        )
-    wrapper = cfg.get('model_wrapper') or {}
-    for name in UNFIT.keys() & wrapper.keys():
-        raise ConfigError(
-            f'strategy.model_wrapper.{name}: leave it out, {UNFIT[name]}'
-        )
-    kind = wrapper.get('sharding_strategy') or 'FULL_SHARD'
-    if kind not in SHARED:
-        raise ConfigError(
-            'strategy.model_wrapper.sharding_strategy must be one of '
-            f'{", ".join(SHARED)}, got {kind}'
-        )
-    if not wrapper.get('use_orig_params', True):
-        raise ConfigError(
-            'strategy.model_wrapper.use_orig_params must be True: weight '
-            'decay and learning rates go by parameter'
-        )
-    return True
+    """Whether a `strategy`, as it was checked, asks for FSDP."""
+    return bool(cfg) and issubclass(strategy_kind(cfg), FSDPStrategy)
 
 
 def on_cpu() -> bool:
@@ -117,7 +65,7 @@ def share_out(runner: Any, cfg: dict[str, Any], model: nn.Module) -> Sharding:
 
     Args:
         runner: The runner; its optimizer wrapper is built here.
-        cfg: The strategy, checked by `shares_out`.
+        cfg: The strategy, checked by `check_strategy`.
         model: Bare, on its device, with its first weights.
 
     Raises:
@@ -126,10 +74,7 @@ def share_out(runner: Any, cfg: dict[str, Any], model: nn.Module) -> Sharding:
     if runner.optim_wrapper is not None:
         wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
         if not isinstance(wrapper, AutocastOptimWrapper):
-            raise ConfigError(
-                'optim_wrapper.type: FSDP needs AutocastOptimWrapper, which '
-                'knows the norm of gradients that lie in pieces'
-            )
+            raise ConfigError(NEEDS_OURS)
         runner.optim_wrapper = wrapper
     sharding = Sharding(model, partial(_wrap_fsdp, cfg))
     if runner.optim_wrapper is not None:
@@ -152,21 +97,10 @@ def _wrap_fsdp(
         return _strategy(cfg)._wrap_model(model)
 
 
-def _kind(cfg: dict[str, Any]) -> type:
-    name = cfg.get('type')
-    kind = STRATEGIES.get(name) if isinstance(name, str) else name
-    fitting = isinstance(kind, type) and issubclass(kind, DDPStrategy)
-    if not fitting:
-        raise ConfigError(
-            f'strategy.type must be FSDPStrategy or DDPStrategy, got {name}'
-        )
-    return kind
-
-
 def _strategy(cfg: dict[str, Any]) -> Any:
     """The strategy, without what it would set up around the model."""
 
-    class Inside(_kind(cfg)):
+    class Inside(strategy_kind(cfg)):
         def __init__(self, **options: Any) -> None:
             super().__init__(work_dir='', **options)
 

@@ -51,6 +51,33 @@ def given_classes(
     return classes, np.where(labels < 0, VOID, table[labels.clip(0)])
 
 
+def among_all(
+    shown: list[str], truth: np.ndarray, classes: list[str]
+) -> np.ndarray:
+    """A picture's map with places among all classes of the dataset.
+
+    Args:
+        shown: The classes of the picture.
+        truth: (H, W) places among them, as `given_classes` returns it.
+        classes: All classes.
+
+    Returns:
+        (H, W) places among `classes`, `BACKGROUND` or `VOID`.
+
+    Raises:
+        ValueError: The picture shows a class that is not among them.
+    """
+    places = {name: place for place, name in enumerate(classes)}
+    strange = [name for name in shown if name not in places]
+    if strange:
+        raise UsageError(
+            f'{strange[0]!r} is not among the {len(classes)} classes of the '
+            'dataset'
+        )
+    table = np.array([places[name] for name in shown], int)
+    return np.where(truth >= 0, table[truth.clip(0)], truth)
+
+
 @dataclass
 class Overlap:
     """IoU over foreground classes of a growing number of pictures.
@@ -66,6 +93,7 @@ class Overlap:
     count_background: bool
     intersections: Counter[str] = field(default_factory=Counter)
     unions: Counter[str] = field(default_factory=Counter)
+    shown: set[str] = field(default_factory=set)
     picture_means: list[float] = field(default_factory=list)
 
     def add(
@@ -75,11 +103,14 @@ class Overlap:
 
         Args:
             predicted: (H, W) place of each pixel's class among `classes`.
-            truth: (H, W) as `given_classes` returns it.
-            classes: The C classes of the picture, each with a pixel.
+            truth: (H, W) places among `classes`, `BACKGROUND` or `VOID`.
+            classes: The C classes that a pixel may be given; one that the
+                picture shows, or more.
 
         Returns:
-            The picture's own IoU of each class, between 0 and 1.
+            The picture's own IoU of each class that it shows, between 0 and
+            1. A class given to it that it does not show has none here, but
+            counts against that class over all pictures.
         """
         least = BACKGROUND if self.count_background else 0
         scored = truth >= least
@@ -87,20 +118,30 @@ class Overlap:
         size = len(classes) + 1
         table = np.bincount(pairs, minlength=size * len(classes))
         table = table.reshape(size, len(classes))
-        inner = np.diagonal(table[1:])
-        union = table[1:].sum(1) + table.sum(0) - inner
+        inner, true = np.diagonal(table[1:]), table[1:].sum(1)
+        union = true + table.sum(0) - inner
         self.intersections.update(
             dict(zip(classes, inner.tolist(), strict=True))
         )
         self.unions.update(dict(zip(classes, union.tolist(), strict=True)))
-        ious = (inner / union).tolist()
-        self.picture_means.append(float(np.mean(ious)))
-        return dict(zip(classes, ious, strict=True))
+        own = {
+            classes[place]: float(inner[place] / union[place])
+            for place in true.nonzero()[0]
+        }
+        self.shown.update(own)
+        self.picture_means.append(float(np.mean(list(own.values()))))
+        return own
 
     @property
     def class_mean(self) -> float:
-        """IoU of each class over all pictures, mean over classes, percent."""
-        ious = [self.intersections[c] / self.unions[c] for c in self.unions]
+        """IoU of each class over all pictures, mean over classes, percent.
+
+        The classes are those that some picture shows.
+        """
+        ious = [
+            self.intersections[name] / self.unions[name]
+            for name in sorted(self.shown)
+        ]
         return 100 * float(np.mean(ious))
 
     @property

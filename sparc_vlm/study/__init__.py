@@ -1,5 +1,29 @@
 """Comparisons of objectives: trained alike, measured alike, put on a page."""
 
 from sparc_vlm.study.arm import Arm, set_aside, shortened
+from sparc_vlm.study.flags import task_config
+from sparc_vlm.study.measure import measure, read_sheet, write_sheet
+from sparc_vlm.study.models import open_model
+from sparc_vlm.study.plan import Study, build_tasks, choose, read_study
+from sparc_vlm.study.progress import study_progress
+from sparc_vlm.study.report import write_report
+from sparc_vlm.study.run import Failure, Runner
 
-__all__ = ['Arm', 'set_aside', 'shortened']
+__all__ = [
+    'Arm',
+    'Failure',
+    'Runner',
+    'Study',
+    'build_tasks',
+    'choose',
+    'measure',
+    'open_model',
+    'read_sheet',
+    'read_study',
+    'set_aside',
+    'shortened',
+    'study_progress',
+    'task_config',
+    'write_report',
+    'write_sheet',
+]

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ class Arm:
         flags: More arguments of `tools/train.py`, such as `--data`.
         record: Name of the file that says how far it is.
         launch: Runs the training.
+        say: Takes each line that says what is done.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Arm:
     flags: tuple[str, ...] = ()
     record: str = 'arm.json'
     launch: Launch = run_openly
+    say: Callable[[str], None] = partial(print, flush=True)
 
     @property
     def model(self) -> Path:
@@ -89,13 +92,13 @@ class Arm:
         """
         done = self.seconds()
         if done is not None:
-            print(f'{self.name}: already trained, in {self.folder}')
+            self.say(f'{self.name}: already trained, in {self.folder}')
             return done
         settings = self.settings()
         record = self._record()
         if record is not None and record['settings'] != settings:
             aside = set_aside(self.folder)
-            print(f'{self.name}: settings have changed; moved to {aside}')
+            self.say(f'{self.name}: settings have changed; moved to {aside}')
             record = None
         before = record['seconds'] if record is not None else 0.0
         self._write(settings, before, done=False)
@@ -107,7 +110,7 @@ class Arm:
             *(['--cfg-options'] if self.options else []),
             *(f'{key}={value}' for key, value in self.options.items()),
         ]
-        print(f'{self.name}: {" ".join(command[1:])}', flush=True)
+        self.say(f'{self.name}: {" ".join(command[1:])}')
         start = time.monotonic()
         code = None
         try:

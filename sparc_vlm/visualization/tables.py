@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from html import escape
+
+from sparc_vlm.visualization.cells import as_html, as_markdown, as_text
 
 MISSING = '-'
 
@@ -101,59 +102,12 @@ class Table:
 
     def text(self) -> str:
         """For a terminal; a best value has a star."""
-        # The star takes the place of a space, so that the points line up.
-        rows = self.cells(('', '*'))
-        rows = [
-            [row[0], *(c if c.endswith('*') else f'{c} ' for c in row[1:])]
-            for row in rows
-        ]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [self.title] if self.title else []
-        for number, row in enumerate(rows):
-            cells = [row[0].ljust(widths[0])]
-            cells += [
-                cell.rjust(width)
-                for cell, width in zip(row[1:], widths[1:], strict=True)
-            ]
-            lines.append('  '.join(cells).rstrip())
-            if number == 0:
-                lines.append('-' * (sum(widths) + 2 * len(widths) - 2))
-        if self.note:
-            lines.append(self.note)
-        return '\n'.join(lines)
+        return as_text(self.cells, self.title, self.note)
 
     def markdown(self) -> str:
         """As a Markdown table; a best value is bold."""
-        rows = [
-            [cell.replace('|', '\\|') for cell in row]
-            for row in self.cells(('**', '**'))
-        ]
-        lines = [' | '.join(row).join(('| ', ' |')) for row in rows]
-        rule = '|---|' + '---:|' * (len(rows[0]) - 1)
-        parts = [f'**{self.title}**\n'] if self.title else []
-        parts += [lines[0], rule, *lines[1:]]
-        parts += [f'\n{self.note}'] if self.note else []
-        return '\n'.join(parts)
+        return as_markdown(self.cells, self.title, self.note)
 
     def html(self) -> str:
         """As an HTML table that scrolls where it is too wide."""
-        opened, closed = '\x02', '\x03'
-        rows = [
-            [
-                escape(cell).replace(opened, '<b>').replace(closed, '</b>')
-                for cell in row
-            ]
-            for row in self.cells((opened, closed))
-        ]
-        head = ''.join(f'<th>{cell}</th>' for cell in rows[0])
-        body = ''
-        for row in rows[1:]:
-            cells = ''.join(f'<td>{cell}</td>' for cell in row[1:])
-            body += f'<tr><th>{row[0]}</th>{cells}</tr>\n'
-        caption = f'<caption>{escape(self.title)}</caption>'
-        note = f'<p class="note">{escape(self.note)}</p>'
-        return (
-            f'<div class="wide"><table>{caption if self.title else ""}'
-            f'<thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table>'
-            f'</div>{note if self.note else ""}'
-        )
+        return as_html(self.cells, self.title, self.note)

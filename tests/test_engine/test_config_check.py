@@ -162,6 +162,26 @@ def test_what_stands_inside_of_our_own_is_checked():
         check_config(cfg)
 
 
+@pytest.mark.parametrize('name', ['CLIP', 'FILIP', 'GLoRIA', 'PACL', 'SigLIP'])
+def test_masks_that_nobody_looks_at_are_said(tmp_path, name):
+    pairs = dict(type='PairDataset', patch_masks='boxes', patch_size=8)
+    masked = dict(type='PairLoader', dataset=pairs)
+    cfg = config(tmp_path, train_dataloader=dict(_delete_=True, **masked))
+    cfg.model = dict(type='ImageTextPretrainer', objective=dict(type=name))
+    with says(f"patch_masks='boxes': {name} takes no masks, so leave it out"):
+        check_config(cfg)
+    cfg.train_dataloader = [cfg.train_dataloader, masked]
+    with says('takes no masks'):
+        check_config(cfg)
+    for taker in ('SPARC', 'MGCA'):
+        cfg.model.objective = dict(type=taker)
+        check_config(cfg)
+    cfg.model.objective = dict(type=name)
+    for loader in cfg.train_dataloader:
+        loader['dataset'] = dict(type='PairDataset', patch_masks=None)
+    check_config(cfg)
+
+
 def test_recipes_do_not_try_out_kernels():
     """Or a resumed run might take others, with other roundings."""
     folder = Path(__file__).resolve().parents[2] / 'configs'

@@ -279,6 +279,9 @@ def test_one_process_shares_nothing_out(tmp_path):
     runner = build(tmp_path, **options(strategy=FSDP))
     wrappers = FullyShardedDataParallel, DistributedDataParallel
     assert not isinstance(runner.model, wrappers)
+    assert 'strategy: one process wraps' in ''.join(
+        path.read_text() for path in tmp_path.rglob('*.log')
+    )
 
 
 def test_a_scaled_loss_is_refused():

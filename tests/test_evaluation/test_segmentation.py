@@ -7,9 +7,10 @@ from sparc_vlm.evaluation.overlap import (
     BACKGROUND,
     VOID,
     Overlap,
+    among_all,
     given_classes,
 )
-from sparc_vlm.evaluation.tasks.segmentation import enlarge, label_patches
+from sparc_vlm.evaluation.patch_labels import enlarge, label_patches
 from tests.test_evaluation.colour_world import (
     Board,
     Boards,
@@ -33,6 +34,30 @@ def test_given_classes_of_unsigned_labels():
 def test_label_without_a_name_is_refused():
     with pytest.raises(ValueError, match='label 3 has no name'):
         given_classes(np.array([[3]]), ['a', 'b'])
+
+
+def test_a_class_among_all():
+    truth = np.array([[BACKGROUND, 0, 1], [0, 0, VOID]])
+    everywhere = among_all(['cup', 'dog'], truth, ['dog', 'hat', 'cup'])
+    assert everywhere.tolist() == [[BACKGROUND, 2, 0], [2, 2, VOID]]
+    with pytest.raises(ValueError, match="'cup' is not among the 1 classes"):
+        among_all(['cup', 'dog'], truth, ['dog'])
+
+
+def test_overlap_of_classes_that_a_picture_does_not_show():
+    """The second picture's false hat counts against hat, in both."""
+    names = ['cup', 'hat', 'dog']
+    overlap = Overlap(count_background=False)
+    assert overlap.add(
+        np.array([[0, 1, 1, 1]]), np.array([[0, 0, 1, VOID]]), names
+    ) == pytest.approx({'cup': 1 / 2, 'hat': 1 / 2})
+    assert overlap.add(
+        np.array([[1, 2, 0, 1]]), np.array([[0, 0, 0, BACKGROUND]]), names
+    ) == pytest.approx({'cup': 1 / 3})
+    # Cup: 1 + 1 right of 2 + 3 pixels; hat: 1 right of 1 + 1 + 1 pixels.
+    # Dog is never shown, and the pixel that it took counts against cup only.
+    assert overlap.class_mean == pytest.approx(100 * (2 / 5 + 1 / 3) / 2)
+    assert overlap.picture_mean == pytest.approx(100 * (1 / 2 + 1 / 3) / 2)
 
 
 def test_overlap_by_hand():
@@ -144,6 +169,73 @@ def test_background_counts_against_miou_but_not_against_fg():
     assert result.metrics['miou'] == pytest.approx(100 * (1 / 3 + 1) / 2)
 
 
+class Classed(Boards):
+    """Boards that know all nouns, in this order."""
+
+    classes = ('leaf', 'ruby', 'sea', 'sun')
+
+
+def test_all_classes_of_the_dataset_as_candidates():
+    """Ruby looks like leaf: right among the picture's own, wrong among all.
+
+    Given ruby and sea, what looks like leaf and sun ties, at 0, between
+    them, and goes to the first; among all it goes to what it looks like.
+    """
+    source = Classed([Board([['ruby', 'ruby'], ['ruby', 'sea']], [])])
+    model = ColourModel((2, 2), dense_shift=1)
+    result = Segmentation(source, candidates='both').run(model)
+    assert result.metrics['miou'] == pytest.approx(100 * (3 / 4 + 0) / 2)
+    assert result.metrics['miou_all'] == 0
+    assert result.metrics['miou_patches_all'] == 100
+    assert len(result.metrics) == 16
+    assert list(result.chance) == list(result.metrics)
+    assert result.chance['miou_all'] < result.chance['miou']
+    assert result.samples[0]['classes']['ruby'] == {
+        'miou': 75,
+        'miou_patches': 100,
+        'miou_all': 0,
+        'miou_patches_all': 100,
+    }
+    alone = Segmentation(source, candidates='all').run(model)
+    wanted = {k: v for k, v in result.metrics.items() if k.endswith('_all')}
+    assert alone.metrics == wanted
+    assert alone.chance == {k: result.chance[k] for k in wanted}
+    assert set(alone.samples[0]) == {'key', 'classes'} | {
+        f'miou{a}_image{b}_all' for a in ('', '_fg') for b in ('', '_patches')
+    }
+    given = Segmentation(source).run(model)
+    assert given.metrics == {
+        k: v for k, v in result.metrics.items() if k not in wanted
+    }
+
+
+def test_void_is_not_scored():
+    class Edged(Classed):
+        def segments(self, index):
+            labels, names = super().segments(index)
+            labels[:, :8] = -1
+            return labels, names
+
+    source = Edged([Board([['sun', 'ruby'], ['', 'sea']], [])])
+    result = Segmentation(source, candidates='both').run(ColourModel((2, 2)))
+    assert all(value == 100 for value in result.metrics.values())
+
+
+def test_broken_segments_are_counted():
+    class Damaged(Boards):
+        def segments(self, index):
+            if index < 2:
+                raise OSError('cut off')
+            return super().segments(index)
+
+    full = Board([['ruby']], [])
+    result = Segmentation(Damaged([full] * 3)).run(ColourModel((1, 1)))
+    assert result.skipped == {'pictures with broken segments': 2}
+    assert len(result.samples) == 1
+    with pytest.raises(ValueError, match='board-0: cut off'):
+        Segmentation(Damaged([full] * 2)).run(ColourModel((1, 1)))
+
+
 def test_class_mean_and_picture_mean_differ():
     """Ruby is always right alone, and once half wrong beside sea."""
     source = Boards(
@@ -205,6 +297,10 @@ def test_bad_arguments_are_refused():
         Segmentation(some_boards(1), prompt='a photo')
     with pytest.raises(ValueError, match="not 'cubic'"):
         Segmentation(some_boards(1), upsample='cubic')
+    with pytest.raises(ValueError, match="'all' or 'both', not 'some'"):
+        Segmentation(some_boards(1), candidates='some')
+    with pytest.raises(ValueError, match='Boards does not say which classes'):
+        Segmentation(some_boards(1), candidates='all')
     source = Boards([Board([['']], [])])
     with pytest.raises(ValueError, match='no picture has a foreground'):
         Segmentation(source).run(ColourModel((1, 1)))

@@ -47,6 +47,9 @@ _PLACES = {
 }
 _OPENINGS = ('', '', '', 'a picture of ', 'an image with ', 'you can see ')
 _TOTALS = ('{} in all', 'a picture with {}', '{} can be seen')
+# Both sizes and all relations take a digit of one base: putting one for the
+# other leaves the rest of the wording as it is.
+_SYNONYMS = 6
 # Attributes in the order in which they are added until a name is unique.
 _ATTRIBUTES = ('colour', 'shape', 'texture', 'size')
 
@@ -78,6 +81,19 @@ class Caption:
         text = opening + _join(listed, words.pick((' and ', ' with ')))
         return ', '.join([text, *others])
 
+    def insert(self, place: int, mention: Mention, synonym: int) -> Caption:
+        """Names more in a list of mentions, in otherwise the same words.
+
+        Args:
+            place: Where, at most the number of mentions that it begins with.
+            mention: What is named there.
+            synonym: Which word for its size, from 0.
+        """
+        high, low = divmod(self.wording, _SYNONYMS**place)
+        digits = _SYNONYMS * high + synonym % _SYNONYMS
+        claims = (*self.claims[:place], mention, *self.claims[place:])
+        return Caption(claims, _SYNONYMS**place * digits + low)
+
     def holds(self, scene: Scene) -> bool:
         """Whether every claim is true of a scene."""
         return all(claim.holds(scene) for claim in self.claims)
@@ -108,9 +124,7 @@ class _Words:
 
     def some(self, mention: Mention, article: str = 'a') -> str:
         """The mention with its number or article."""
-        # Both sizes take a digit of the same base: swapping them leaves
-        # the rest of the wording as it is.
-        self.state, synonym = divmod(self.state, 6)
+        self.state, synonym = divmod(self.state, _SYNONYMS)
         size = None
         if mention.size:
             synonyms = _SIZES[mention.size]
@@ -123,7 +137,7 @@ class _Words:
         return f'{article} {words}'
 
     def relation(self, claim: Relation) -> str:
-        self.state, synonym = divmod(self.state, 6)
+        self.state, synonym = divmod(self.state, _SYNONYMS)
         names = _RELATIONS[claim.name]
         name = names[synonym % len(names)]
         form = self.pick(('a', 'is', 'turned'))

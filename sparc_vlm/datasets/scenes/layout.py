@@ -93,11 +93,7 @@ def lay_out(rng: Random) -> Scene:
     """
     background = draw_background(rng)
     count = rng.choices(COUNTS, COUNT_WEIGHTS)[0]
-    colours = [
-        name
-        for name, rgb in COLOURS.items()
-        if all(_distance(rgb, back) > CONTRAST for back in background.colours)
-    ]
+    colours = colours_on(background)
     looks = _draw_looks(count, colours, rng)
     placer = _Placer(rng)
     chance = rng.random()
@@ -114,6 +110,15 @@ def lay_out(rng: Random) -> Scene:
         tuple(placer.overlaps),
         tuple(placer.inside),
     )
+
+
+def colours_on(background: Background) -> list[str]:
+    """Names of the colours that stand out from a background."""
+    return [
+        name
+        for name, rgb in COLOURS.items()
+        if all(_distance(rgb, back) > CONTRAST for back in background.colours)
+    ]
 
 
 def _draw_looks(count: int, colours: list[str], rng: Random) -> list[_Look]:

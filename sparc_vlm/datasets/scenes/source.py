@@ -11,11 +11,15 @@ from PIL import Image
 from sparc_vlm.datasets.pairs import PairSource
 from sparc_vlm.datasets.scenes.captions import Caption, write_captions
 from sparc_vlm.datasets.scenes.draw import draw
+from sparc_vlm.datasets.scenes.foils import write_foils
 from sparc_vlm.datasets.scenes.layout import Scene, lay_out
 from sparc_vlm.errors import UsageError
 from sparc_vlm.registry import DATASETS
 
 SPLITS = {'train': 100_000, 'val': 1000, 'test': 1000}
+
+# Captions are written so many times more, that most kinds of foil find one.
+FOIL_ROUNDS = 3
 
 
 @DATASETS.register_module()
@@ -76,6 +80,26 @@ class Scenes(PairSource):
         """The five captions in a form that can be checked and altered."""
         rng = Random(f'{self.key(index)}-captions')
         return write_captions(self.scene(index), rng)
+
+    def foils(self, index: int) -> list[dict[str, str]]:
+        """True captions with false ones that differ in one thing.
+
+        Returns:
+            At most one of each kind in `ALTERATIONS`: its `kind`, a true
+            `caption`, drawn as those of `captions` are, and its `foil`.
+        """
+        scene, rng = self.scene(index), Random(f'{self.key(index)}-foils')
+        captions = self.claims(index)
+        for _ in range(FOIL_ROUNDS):
+            captions += write_captions(scene, rng)
+        return [
+            {
+                'kind': foil.kind,
+                'caption': foil.caption.text,
+                'foil': foil.foil.text,
+            }
+            for foil in write_foils(scene, captions, rng)
+        ]
 
     def image(self, index: int, at_least: int | None = None) -> Image.Image:
         """The picture, `size` pixels wide and high."""

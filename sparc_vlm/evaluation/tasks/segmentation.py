@@ -2,95 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from sparc_vlm.errors import UsageError
 from sparc_vlm.evaluation.encoding import encode_texts, patch_chunks
-from sparc_vlm.evaluation.overlap import Overlap, given_classes
+from sparc_vlm.evaluation.overlap import Overlap, among_all, given_classes
+from sparc_vlm.evaluation.patch_labels import Upsample, enlarge, label_patches
 from sparc_vlm.evaluation.task import Progress, Task, TaskResult
 from sparc_vlm.registry import TASKS
 
-Upsample = Literal['nearest', 'bilinear']
+Candidates = Literal['image', 'all', 'both']
+# The endings of the keys of what is measured.
+PROTOCOLS = {'image': ('',), 'all': ('_all',), 'both': ('', '_all')}
+KINDS = ('', '_patches')
 
-
-@torch.autocast('cpu', enabled=False)
-def label_patches(
-    patches: Tensor,
-    texts: Tensor,
-    grid: tuple[int, int],
-    size: tuple[int, int],
-    upsample: Upsample = 'nearest',
-) -> np.ndarray:
-    """The class that each pixel gets.
-
-    Args:
-        patches: (P, D) patch embeddings.
-        texts: (C, D) class embeddings.
-        grid: Rows and columns of the patches.
-        size: Height and width of the picture.
-        upsample: 'nearest' labels the patches and enlarges the labels, as
-            the paper words it; 'bilinear' enlarges the similarities and
-            labels the pixels.
-
-    Returns:
-        (H, W) integers below C.
-    """
-    cosine = F.normalize(patches, dim=-1) @ F.normalize(texts, dim=-1).T
-    maps = cosine.T.reshape(1, len(texts), *grid)
-    if upsample == 'bilinear':
-        maps = F.interpolate(maps, size, mode='bilinear', align_corners=False)
-        return maps.argmax(1)[0].numpy()
-    labels = maps.argmax(1, keepdim=True)
-    return enlarge(labels[0, 0].numpy(), size)
-
-
-def enlarge(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A (rows, columns) map at (height, width): the patch under each pixel."""
-    at = [
-        ((np.arange(pixels) + 0.5) * patches / pixels).astype(int)
-        for patches, pixels in zip(labels.shape, size, strict=True)
-    ]
-    return labels[np.ix_(*at)]
+Truth = tuple[list[str], np.ndarray]
+"""The classes to choose from, and (H, W) the place of each pixel's own."""
 
 
 @TASKS.register_module()
 class Segmentation(Task):
-    """Mean IoU of zero-shot segmentation, the picture's classes given.
+    """Mean IoU of zero-shot segmentation.
 
-    Each patch takes, of the foreground classes that the picture's ground
-    truth shows, the one whose text is nearest by cosine. Eight numbers, made
-    of 'miou' and three endings:
+    Each patch takes the class whose text is nearest by cosine: of the
+    foreground classes that the picture's ground truth shows (the paper's
+    protocol), or of all classes of the dataset. Eight numbers for each of
+    the two, made of 'miou' and four endings:
 
     * 'miou' takes `dense`, the patches in the space of the global text
       (appendix D.7); '_patches' takes the patches of the local loss.
     * 'miou' counts a class given to background pixels as wrong, though no
       patch can choose background; '_fg' scores foreground pixels alone.
     * 'miou' adds pixels up per class over all pictures and takes the mean
-      over classes, as on Pascal VOC; '_image' is the mean over pictures of
-      the mean over the classes of each.
+      over the classes that some picture shows, as on Pascal VOC; '_image' is
+      the mean over pictures of the mean over the classes that each shows.
+    * 'miou' gives the picture's own classes; '_all' all of the dataset.
 
-    Chance gives each patch one of the picture's classes at random. A sample
-    is a picture: `key`, the four '_image' numbers, and `classes`, the IoU of
-    each class by 'miou' and by 'miou_patches', all in percent.
+    Pixels without a known class (negative labels) are not scored. Chance
+    gives each patch one of the classes at random. A sample is a picture: its
+    `key`, the '_image' numbers, and `classes`, the IoU of each class that it
+    shows by 'miou' and by 'miou_patches', all in percent.
 
     Args:
-        dataset: A source of pictures with segments, or the config of one.
+        dataset: A source of pictures with segments, or the config of one;
+            with `classes`, the names of all, where all are candidates.
         name: The first part of the task's keys in a log.
         batch_size: Pictures encoded at a time.
         max_images: Measures on at most so many pictures.
         prompt: How a class name is put to the text encoder; '{}' is the
             name.
         upsample: How patches become pixels, see `label_patches`.
+        candidates: The classes to choose from: 'image' for the picture's
+            own, 'all' for those of the dataset, 'both' for either in turn.
         chance_draws: Random labellings of each picture, for chance.
         seed: Of these.
 
     Raises:
-        ValueError: The source has no segments, or the prompt no '{}'.
+        ValueError: The source has no segments, or no classes where all are
+            candidates; or the prompt has no '{}'.
     """
 
     def __init__(
@@ -101,6 +75,7 @@ class Segmentation(Task):
         max_images: int | None = None,
         prompt: str = 'a {}',
         upsample: Upsample = 'nearest',
+        candidates: Candidates = 'image',
         chance_draws: int = 5,
         seed: int = 0,
     ) -> None:
@@ -115,6 +90,21 @@ class Segmentation(Task):
                 f"{name}: upsample is 'nearest' or 'bilinear', not "
                 f'{upsample!r}'
             )
+        if candidates not in PROTOCOLS:
+            raise UsageError(
+                f"{name}: candidates is 'image', 'all' or 'both', not "
+                f'{candidates!r}'
+            )
+        self.protocols = PROTOCOLS[candidates]
+        self.classes: list[str] = []
+        if candidates != 'image':
+            named = getattr(self.source, 'classes', [])
+            self.classes = list(dict.fromkeys(named))
+            if not self.classes:
+                raise UsageError(
+                    f'{name}: {type(self.source).__name__} does not say '
+                    "which classes there are: set candidates='image'"
+                )
         self.prompt = prompt
         self.upsample = upsample
         self.chance_draws = chance_draws
@@ -124,12 +114,19 @@ class Segmentation(Task):
         """Measures a model; see `Task.run`.
 
         Raises:
-            ValueError: No picture can be read, or none has a foreground.
+            ValueError: No picture, or none's segments, can be read, or none
+                has a foreground.
         """
-        overlaps = {kind: _both() for kind in ('', '_patches', 'chance')}
+        overlaps = {
+            kind + protocol: _both()
+            for kind in (*KINDS, 'chance')
+            for protocol in self.protocols
+        }
         texts: dict[str, Tensor] = {}
+        self._encode_names(model, self.classes, texts)
         samples = []
         broken: dict[int, str] = {}
+        unknown: dict[int, str] = {}
         empty = 0
         for indices, (patches, dense), grid in patch_chunks(
             model,
@@ -140,53 +137,73 @@ class Segmentation(Task):
             progress,
             self.name,
         ):
-            truths = [self._truth(index) for index in indices]
-            self._encode_names(model, truths, texts)
-            kinds = {'': dense, '_patches': patches}
+            truths = [self._truths(index, unknown) for index in indices]
+            met = (t[''][0] for t in truths if t is not None and '' in t)
+            names = [name for classes in met for name in classes]
+            self._encode_names(model, names, texts)
             for place, (index, truth) in enumerate(
                 zip(indices, truths, strict=True)
             ):
-                if not truth[0]:
+                if truth is None:
+                    continue
+                if not truth:
                     empty += 1
                     continue
-                own = {kind: rows[place] for kind, rows in kinds.items()}
+                own = {'': dense[place], '_patches': patches[place]}
                 sample = self._score(own, grid, truth, texts, overlaps)
                 samples.append({'key': self.source.key(index), **sample})
                 self._guess(index, grid, truth, overlaps)
         if not samples:
-            raise UsageError(f'{self.name}: no picture has a foreground')
+            why = next(iter(unknown.values()), 'no picture has a foreground')
+            raise UsageError(f'{self.name}: {why}')
         skipped = {
             'broken pictures': len(broken),
+            'pictures with broken segments': len(unknown),
             'pictures without a foreground': empty,
         }
-        metrics = {
-            **_means('', overlaps['']),
-            **_means('_patches', overlaps['_patches']),
-        }
-        chance = _means('', overlaps['chance'])
-        chance.update(_means('_patches', overlaps['chance']))
+        metrics: dict[str, float] = {}
+        chance: dict[str, float] = {}
+        for protocol in self.protocols:
+            guessed = overlaps[f'chance{protocol}']
+            for kind in KINDS:
+                ending = kind + protocol
+                metrics.update(_means(ending, overlaps[ending]))
+                chance.update(_means(ending, guessed))
         return TaskResult(
             self.name,
             metrics,
             samples,
             chance,
-            self.report_skipped(skipped, broken),
+            self.report_skipped(skipped, {**broken, **unknown}),
         )
 
-    def _truth(self, index: int) -> tuple[list[str], np.ndarray]:
-        """The classes of a picture and their map."""
-        labels, names = self.source.segments(index)
-        return given_classes(np.asarray(labels), list(names))
+    def _truths(
+        self, index: int, unknown: dict[int, str]
+    ) -> dict[str, Truth] | None:
+        """What is true of a picture, for each protocol.
+
+        Returns:
+            Nothing in it where there is no foreground; None, and the reason
+            in `unknown`, where the segments cannot be read.
+        """
+        # Whatever a damaged annotation makes its reader raise.
+        try:
+            labels, names = self.source.segments(index)
+            shown, labels = given_classes(np.asarray(labels), list(names))
+            truths = {'': (shown, labels)}
+            if self.classes:
+                everywhere = among_all(shown, labels, self.classes)
+                truths['_all'] = (self.classes, everywhere)
+        except Exception as error:
+            unknown[index] = f'{self.source.key(index)}: {error}'
+            return None
+        return {p: truths[p] for p in self.protocols} if shown else {}
 
     def _encode_names(
-        self,
-        model: Any,
-        truths: list[tuple[list[str], np.ndarray]],
-        texts: dict[str, Tensor],
+        self, model: Any, names: Iterable[str], texts: dict[str, Tensor]
     ) -> None:
         """Adds the embeddings of class names not met before."""
-        met = [name for classes, _ in truths for name in classes]
-        new = [name for name in dict.fromkeys(met) if name not in texts]
+        new = [name for name in dict.fromkeys(names) if name not in texts]
         if new:
             prompts = [self.prompt.format(name) for name in new]
             rows = encode_texts(model, prompts, self.batch_size)
@@ -196,44 +213,47 @@ class Segmentation(Task):
         self,
         kinds: dict[str, Tensor],
         grid: tuple[int, int],
-        truth: tuple[list[str], np.ndarray],
+        truths: dict[str, Truth],
         texts: dict[str, Tensor],
         overlaps: dict[str, list[Overlap]],
     ) -> dict[str, Any]:
         """Adds a picture to the overlaps and returns its own numbers."""
-        classes, labels = truth
-        names = torch.stack([texts[name] for name in classes])
         sample: dict[str, Any] = {'classes': {}}
-        for kind, patches in kinds.items():
-            predicted = label_patches(
-                patches, names, grid, labels.shape, self.upsample
-            )
-            full, foreground = overlaps[kind]
-            ious = full.add(predicted, labels, classes)
-            foreground.add(predicted, labels, classes)
-            sample[f'miou_image{kind}'] = 100 * full.picture_means[-1]
-            sample[f'miou_fg_image{kind}'] = 100 * foreground.picture_means[-1]
-            for name, iou in ious.items():
-                scores = sample['classes'].setdefault(name, {})
-                scores[f'miou{kind}'] = 100 * iou
+        for protocol, (classes, labels) in truths.items():
+            names = torch.stack([texts[name] for name in classes])
+            for kind, patches in kinds.items():
+                ending = kind + protocol
+                predicted = label_patches(
+                    patches, names, grid, labels.shape, self.upsample
+                )
+                full, foreground = overlaps[ending]
+                ious = full.add(predicted, labels, classes)
+                foreground.add(predicted, labels, classes)
+                sample[f'miou_image{ending}'] = 100 * full.picture_means[-1]
+                sample[f'miou_fg_image{ending}'] = (
+                    100 * foreground.picture_means[-1]
+                )
+                for name, iou in ious.items():
+                    scores = sample['classes'].setdefault(name, {})
+                    scores[f'miou{ending}'] = 100 * iou
         return sample
 
     def _guess(
         self,
         index: int,
         grid: tuple[int, int],
-        truth: tuple[list[str], np.ndarray],
+        truths: dict[str, Truth],
         overlaps: dict[str, list[Overlap]],
     ) -> None:
         """Adds random labellings of a picture to chance."""
-        classes, labels = truth
-        random = np.random.default_rng((self.seed, index))
-        for _ in range(self.chance_draws):
-            guessed = enlarge(
-                random.integers(len(classes), size=grid), labels.shape
-            )
-            for overlap in overlaps['chance']:
-                overlap.add(guessed, labels, classes)
+        for protocol, (classes, labels) in truths.items():
+            random = np.random.default_rng((self.seed, index))
+            for _ in range(self.chance_draws):
+                guessed = enlarge(
+                    random.integers(len(classes), size=grid), labels.shape
+                )
+                for overlap in overlaps[f'chance{protocol}']:
+                    overlap.add(guessed, labels, classes)
 
 
 def _both() -> list[Overlap]:
@@ -241,12 +261,12 @@ def _both() -> list[Overlap]:
     return [Overlap(count_background=True), Overlap(count_background=False)]
 
 
-def _means(kind: str, overlaps: list[Overlap]) -> dict[str, float]:
-    """The four numbers of one kind of patches, under their keys."""
+def _means(ending: str, overlaps: list[Overlap]) -> dict[str, float]:
+    """The four numbers of one kind and protocol, under their keys."""
     full, foreground = overlaps
     return {
-        f'miou{kind}': full.class_mean,
-        f'miou_image{kind}': full.picture_mean,
-        f'miou_fg{kind}': foreground.class_mean,
-        f'miou_fg_image{kind}': foreground.picture_mean,
+        f'miou{ending}': full.class_mean,
+        f'miou_image{ending}': full.picture_mean,
+        f'miou_fg{ending}': foreground.class_mean,
+        f'miou_fg_image{ending}': foreground.picture_mean,
     }

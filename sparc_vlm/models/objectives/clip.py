@@ -19,9 +19,11 @@ class CLIP(nn.Module):
     Attributes:
         is_local: Whether the objective looks at patches and tokens; the
             pretrainer does not compute their embeddings where it does not.
+        takes_masks: Whether it looks at a `patch_mask`.
     """
 
     is_local = False
+    takes_masks = False
 
     def __init__(self, global_weight: float = 1.0) -> None:
         super().__init__()

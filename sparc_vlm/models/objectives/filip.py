@@ -41,6 +41,7 @@ class FILIP(nn.Module):
 
     Attributes:
         is_local: Whether the objective looks at patches and tokens.
+        takes_masks: Whether it looks at a `patch_mask`.
         is_global: Whether it trains the global image embedding. Where it does
             not, the pretrainer's is the mean of the patch embeddings.
 
@@ -49,6 +50,7 @@ class FILIP(nn.Module):
     """
 
     is_local = True
+    takes_masks = False
 
     def __init__(
         self,

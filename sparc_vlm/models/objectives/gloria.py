@@ -43,9 +43,11 @@ class GLoRIA(nn.Module):
 
     Attributes:
         is_local: Whether the objective looks at patches and tokens.
+        takes_masks: Whether it looks at a `patch_mask`.
     """
 
     is_local = True
+    takes_masks = False
 
     def __init__(
         self,

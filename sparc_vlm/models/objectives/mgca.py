@@ -70,6 +70,7 @@ class MGCA(nn.Module):
     """
 
     is_local = True
+    takes_masks = True
 
     def __init__(
         self,

@@ -38,10 +38,12 @@ class PACL(nn.Module):
 
     Attributes:
         is_local: Whether the objective looks at patches and tokens.
+        takes_masks: Whether it looks at a `patch_mask`.
         is_global: Whether it trains the global image embedding.
     """
 
     is_local = True
+    takes_masks = False
     is_global = False
 
     def __init__(

@@ -30,9 +30,11 @@ class SigLIP(nn.Module):
 
     Attributes:
         is_local: Whether the objective looks at patches and tokens.
+        takes_masks: Whether it looks at a `patch_mask`.
     """
 
     is_local = False
+    takes_masks = False
 
     def __init__(
         self,

@@ -63,6 +63,7 @@ class SPARC(nn.Module):
     """
 
     is_local = True
+    takes_masks = True
 
     def __init__(
         self,

@@ -1,0 +1,86 @@
+"""Data to measure on, by the task and the kind that a command line names.
+
+`retrieval:karpathy:/data/flickr8k` stands for the config of a reader. A new
+reader is one more line in `KINDS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sparc_vlm.datasets.source import find_coco, find_karpathy
+from sparc_vlm.errors import MissingFileError, UsageError
+
+Reader = Callable[[str, dict[str, Any]], dict[str, Any]]
+"""From a path and more arguments to the config of a source."""
+
+
+def reader(kind: str, path_argument: str = 'root', **defaults: Any) -> Reader:
+    """A reader that takes the path as it is.
+
+    Args:
+        kind: Its type in DATASETS.
+        path_argument: The argument that takes the path; '' for a source
+            that reads no file.
+        **defaults: Arguments that hold unless others are given.
+
+    Returns:
+        What makes its config; raises a MissingFileError where nothing is at
+        the path.
+    """
+
+    def build(path: str, options: dict[str, Any]) -> dict[str, Any]:
+        config = {'type': kind, **defaults}
+        if path_argument:
+            if not path:
+                raise UsageError(f'{kind} needs a path: TASK:KIND:/path')
+            if not Path(path).exists():
+                raise MissingFileError(f'there is nothing at {path}')
+            config[path_argument] = path
+        elif path:
+            raise UsageError(f'{kind} takes no path, got {path}')
+        return {**config, **options}
+
+    return build
+
+
+def _karpathy(path: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Karpathy's test split, or the one that is asked for."""
+    return {**find_karpathy(path, options.get('split', 'test')), **options}
+
+
+def _coco(path: str, options: dict[str, Any]) -> dict[str, Any]:
+    """COCO's val split, or the one that is asked for."""
+    options = dict(options)
+    return {**find_coco(path, options.pop('split', 'val')), **options}
+
+
+SCENES = reader('Scenes', '', split='test', num_images=1000)
+CAPTIONS: dict[str, Reader] = {
+    'scenes': SCENES,
+    'karpathy': _karpathy,
+    'coco': _coco,
+    'csv': reader('CsvCaptions', 'path'),
+}
+
+LABELLED: dict[str, Reader] = {
+    'folders': reader('ClassFolders'),
+    'labels': reader('LabelLists', 'path'),
+    'imagenet': reader('ImageNet'),
+    'imagenet-v2': reader('ImageNetV2'),
+    'imagenet-r': reader('ImageNetFolders'),
+    'imagenet-a': reader('ImageNetFolders'),
+    'imagenet-sketch': reader('ImageNetFolders'),
+    'imagenet-c': reader('ImageNetC'),
+    'cifar': reader('Cifar'),
+}
+
+KINDS: dict[str, dict[str, Reader]] = {
+    'classification': LABELLED,
+    'retrieval': CAPTIONS,
+    'segmentation': {'scenes': SCENES},
+    'pointing': {'scenes': SCENES},
+}
+"""By the task's name in small letters, the readers by their kind."""

@@ -1,0 +1,150 @@
+"""A metric taken apart into what each sample scored, to draw samples anew.
+
+Tasks write plain samples; what of them makes up a metric is found by trying,
+and taken only where it gives the reported number back.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sparc_vlm.evaluation.statistics import Scores
+
+
+def scores_of(
+    metric: str, results: list[dict[str, Any]]
+) -> tuple[Scores, list[str]] | None:
+    """A metric's scores, from what a task found at several seeds.
+
+    A metric can be taken apart where each sample has a number under its name
+    (others are not asked), and the mean of these gives the metric back: the
+    plain one, or weighted by a whole number that the samples have, such as
+    how many words were asked for. Samples may give shares and the metric
+    percent.
+
+    Args:
+        metric: Name of the metric.
+        results: `TaskResult.to_json()` of each seed, or read from a file.
+
+    Returns:
+        Scores in the metric's own unit and the samples' keys; samples that
+        are not there at every seed are left out. None where the metric
+        cannot be taken apart.
+    """
+    tables = [_by_key(result['samples']) for result in results]
+    weighing = _weighing(metric, results)
+    if weighing is None:
+        return None
+    scale, field = weighing
+    keys = [key for key in tables[0] if all(key in t for t in tables[1:])]
+    values, weights = [], []
+    for table in tables:
+        own = [table[key] for key in keys]
+        values.append([scale * _number(s.get(metric)) for s in own])
+        weights.append([_weight(s, metric, field) for s in own])
+    if not keys or not np.sum(weights):
+        return None
+    return Scores(np.array(values), np.array(weights)), keys
+
+
+def paired(
+    metric: str, ours: list[dict[str, Any]], theirs: list[dict[str, Any]]
+) -> tuple[Scores, Scores] | None:
+    """Scores of two models on the samples that both have.
+
+    Args:
+        metric: Name of the metric.
+        ours: The task's results of one model, a seed each.
+        theirs: Of the other.
+
+    Returns:
+        None where the metric cannot be taken apart, or no sample is shared.
+    """
+    found = [scores_of(metric, results) for results in (ours, theirs)]
+    if None in found:
+        return None
+    (first, keys), (second, others) = found
+    place = {key: at for at, key in enumerate(others)}
+    shared = [key for key in keys if key in place]
+    if not shared:
+        return None
+    at = {key: number for number, key in enumerate(keys)}
+    mine = [at[key] for key in shared]
+    their = [place[key] for key in shared]
+    return (
+        Scores(first.values[:, mine], first.weights[:, mine]),
+        Scores(second.values[:, their], second.weights[:, their]),
+    )
+
+
+def _weighing(
+    metric: str, results: list[dict[str, Any]]
+) -> tuple[float, str | None] | None:
+    """What samples are multiplied with and weighted by to give the metric."""
+    fields = _whole_fields(results[0]['samples'])
+    for field in (None, *fields):
+        for scale in (1.0, 100.0):
+            if all(_gives(metric, r, scale, field) for r in results):
+                return scale, field
+    return None
+
+
+def _gives(
+    metric: str, result: dict[str, Any], scale: float, field: str | None
+) -> bool:
+    """Whether the samples' mean, so weighted, is the metric."""
+    total = weight = 0.0
+    for sample in result['samples']:
+        own = _weight(sample, metric, field)
+        if own:
+            total += own * scale * _number(sample[metric])
+            weight += own
+    wanted = result['metrics'].get(metric)
+    if not weight or wanted is None:
+        return False
+    return bool(np.isclose(total / weight, wanted, rtol=1e-4, atol=1e-4))
+
+
+def _whole_fields(samples: list[dict[str, Any]]) -> list[str]:
+    """Names of what every sample has a whole number or a list of."""
+    if not samples:
+        return []
+    return [
+        name
+        for name in samples[0]
+        if all(_size(sample.get(name)) is not None for sample in samples)
+    ]
+
+
+def _weight(sample: dict[str, Any], metric: str, field: str | None) -> float:
+    """What a sample counts: nothing where it has no such number."""
+    if not np.isfinite(_number(sample.get(metric))):
+        return 0.0
+    return 1.0 if field is None else float(_size(sample.get(field)) or 0)
+
+
+def _size(value: Any) -> int | None:
+    """A whole number, or the length of a list."""
+    if isinstance(value, (list, dict)):
+        return len(value)
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if is_whole and value >= 0 else None
+
+
+def _number(value: Any) -> float:
+    """A number, true and false included; NaN for all else."""
+    return float(value) if isinstance(value, (bool, int, float)) else np.nan
+
+
+def _by_key(samples: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Samples by their keys; a key that repeats gets a number."""
+    table: dict[str, dict[str, Any]] = {}
+    for sample in samples:
+        key, number = str(sample['key']), 1
+        while key in table:
+            number += 1
+            key = f'{sample["key"]} ({number})'
+        table[key] = sample
+    return table

@@ -1,0 +1,166 @@
+"""Figures of a study: the sweep, and the same pictures seen by each arm."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+from sparc_vlm.errors import UserError
+from sparc_vlm.registry import DATASETS
+from sparc_vlm.study.models import open_model
+from sparc_vlm.study.plan import Study, StudyArm
+from sparc_vlm.study.run import arm_folder
+from sparc_vlm.study.summary import Sheets
+from sparc_vlm.study.tables import TextTable, columns_of, heading_of
+from sparc_vlm.visualization.comparison import telling_caption
+from sparc_vlm.visualization.maps import compare_word_maps, word_maps
+from sparc_vlm.visualization.report import Page
+
+DPI = 80
+SHADES = 128
+"""Colours of a figure, which make its file a third as large."""
+MOST_SHOWN = 5
+PICTURES = 4
+TOP = 'top_caption'
+
+
+def shrunk(figure: Figure, dpi: int = DPI) -> Image.Image:
+    """A figure as a small picture."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format='png', dpi=dpi, facecolor='white')
+    picture = Image.open(buffer).convert('RGB')
+    return picture.quantize(SHADES, Image.Quantize.MEDIANCUT)
+
+
+def sweep_figure(report: dict[str, Any]) -> Figure | None:
+    """Metrics over the values of a sweep, a panel a task.
+
+    The baseline, where it has no value, is a dashed line.
+
+    Args:
+        report: What `summarise` returned.
+
+    Returns:
+        None where fewer than two arms have a value.
+    """
+    arms = {
+        name: arm
+        for name, arm in report['arms'].items()
+        if arm['value'] is not None
+    }
+    if len(arms) < 2:
+        return None
+    tasks = list(report['types'])
+    figure = Figure(figsize=(3.6 * len(tasks), 3.2), layout='constrained')
+    panels = figure.subplots(1, len(tasks), squeeze=False)[0]
+    for panel, task in zip(panels, tasks, strict=True):
+        panel.set_title(heading_of(report, task), fontsize=9)
+        for key, title in list(columns_of(report, task).items())[:6]:
+            points = sorted(
+                (arm['value'], arm['metrics'][task][key]['mean'])
+                for arm in arms.values()
+                if key in arm['metrics'].get(task, {})
+            )
+            if not points:
+                continue
+            (line,) = panel.plot(
+                *zip(*points, strict=True), marker='o', ms=3, label=title
+            )
+            base = report['arms'].get(report['baseline'])
+            if base and base['value'] is None:
+                level = base['metrics'].get(task, {}).get(key)
+                if level:
+                    panel.axhline(
+                        level['mean'], color=line.get_color(), ls='--', lw=0.8
+                    )
+        if all(arm['value'] > 0 for arm in arms.values()):
+            panel.set_xscale('log')
+            panel.minorticks_off()
+        values = sorted(arm['value'] for arm in arms.values())
+        panel.set_xticks(values, [f'{value:g}' for value in values])
+        panel.grid(alpha=0.25)
+        panel.tick_params(labelsize=8)
+        panel.spines[['top', 'right']].set_visible(False)
+        panel.legend(fontsize=7, frameon=False)
+    return figure
+
+
+def add_pictures(
+    page: Page, study: Study, sheets: Sheets, work_dir: Path
+) -> None:
+    """Heat maps of each arm and the captions it retrieves first.
+
+    Args:
+        page: Where they are added.
+        study: Its `pictures` say which; nothing is added without.
+        sheets: What was found; retrieval knows the captions.
+        work_dir: Where the models are.
+    """
+    if not study.pictures:
+        return
+    chosen = study.pictures.get('arms') or list(sheets)[:MOST_SHOWN]
+    arms = [a for a in study.arms if a.name in chosen and a.name in sheets]
+    source = DATASETS.build(dict(study.pictures['dataset']))
+    indices = study.pictures.get('indices') or range(PICTURES)
+    models = {arm.name: _model(arm, sheets, work_dir) for arm in arms}
+    page.heading('Where each word looks')
+    page.text(
+        'Alignment weights of equations 2 to 4, from local patches, at the '
+        'first seed; words that name nothing are left out. The pictures were '
+        'not trained on, and were not chosen by their result. Below each, '
+        'the caption that every model retrieves first for it.'
+    )
+    for index in indices:
+        image, caption = source.image(index), _caption(source, index)
+        maps = {}
+        for name, model in models.items():
+            try:
+                maps[name] = word_maps(model, image, caption)
+            except UserError as error:
+                page.text(f'{name} draws no maps: {error}.')
+        if maps:
+            figure = compare_word_maps(maps, 'omit')
+            page.figure(shrunk(figure), f'maps-{index}')
+        table = _top_captions(source, index, list(models), sheets)
+        if table is not None:
+            page.table(table)
+
+
+def _model(arm: StudyArm, sheets: Sheets, work_dir: Path) -> Any:
+    seed = next(iter(sheets[arm.name]))
+    run = arm_folder(arm, seed, work_dir)
+    return open_model(arm.checkpoint or str(run / 'model'))
+
+
+def _caption(source: Any, index: int) -> str:
+    """One that names what the picture shows, or else the first."""
+    if hasattr(source, 'segments'):
+        return telling_caption(source, index)
+    return source.captions(index)[0]
+
+
+def _top_captions(
+    source: Any, index: int, names: list[str], sheets: Sheets
+) -> TextTable | None:
+    """The caption that each arm retrieves first for a picture."""
+    key, rows = source.key(index), []
+    for name in names:
+        first = next(iter(sheets[name].values()))
+        for sheet in first.values():
+            found = [
+                sample
+                for sample in sheet['samples']
+                if sample['key'] == key and TOP in sample
+            ]
+            if found:
+                own = found[0].get('top_caption_key') == key
+                mark = 'its own' if own else "another picture's"
+                rows.append([name, found[0][TOP], mark])
+                break
+    if not rows:
+        return None
+    return TextTable([['', 'retrieved first', ''], *rows])

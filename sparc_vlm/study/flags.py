@@ -1,0 +1,82 @@
+"""What `--tasks retrieval:karpathy:/data/flickr8k` stands for.
+
+The task, the data that it is run on and options of both in one word, so that
+a model can be measured on anything without writing a config.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from typing import Any
+
+from sparc_vlm.datasets.kinds import KINDS
+from sparc_vlm.engine.config_error import ConfigError, nearest
+from sparc_vlm.engine.signatures import arguments
+from sparc_vlm.registry import DATASETS, TASKS
+
+FORM = 'TASK:KIND:PATH[,OPTION=VALUE...]'
+
+
+def task_config(task: str | dict[str, Any]) -> dict[str, Any]:
+    """The config of a task.
+
+    Args:
+        task: A config already, or a flag of the form
+            'retrieval:karpathy:/data/flickr8k,split=val,batch_size=32'. An
+            option goes to the data where these take it, else to the task.
+
+    Raises:
+        ConfigError: An unknown task, kind or option; the nearest is named.
+        UserError: What the path names is not there.
+    """
+    if not isinstance(task, str):
+        return dict(task)
+    name, kind, path, options = _parts(task)
+    types = {_plain(known): known for known in TASKS.module_dict}
+    if _plain(name) not in types or name not in KINDS:
+        raise ConfigError(f'{task}: no task {name}{nearest(name, KINDS)}')
+    if kind not in KINDS[name]:
+        raise ConfigError(
+            f'{task}: {name} reads no {kind}{nearest(kind, KINDS[name])}'
+        )
+    build = TASKS.get(types[_plain(name)])
+    taken = set(arguments(build) or ()) - {'dataset'}
+    of_task = {key: options[key] for key in options if key in taken}
+    rest = {key: options[key] for key in options if key not in taken}
+    dataset = KINDS[name][kind](path, rest)
+    reads = set(arguments(DATASETS.get(dataset['type'])) or ())
+    for key in rest:
+        if key not in reads:
+            raise ConfigError(
+                f'{task}: neither {dataset["type"]} nor {name} takes {key}'
+                + nearest(key, reads | taken)
+            )
+    return {
+        'type': types[_plain(name)],
+        'name': f'{name}_{kind}',
+        **of_task,
+        'dataset': dataset,
+    }
+
+
+def _parts(flag: str) -> tuple[str, str, str, dict[str, Any]]:
+    """Task, kind, path and options of a flag."""
+    whole, *pairs = re.split(r',(?=\w+=)', flag)
+    name, _, rest = whole.partition(':')
+    kind, _, path = rest.partition(':')
+    if not kind:
+        raise ConfigError(f'{flag}: say what to measure on, as {FORM}')
+    options = {}
+    for pair in pairs:
+        key, _, value = pair.partition('=')
+        try:
+            options[key] = ast.literal_eval(value)
+        except (SyntaxError, ValueError):
+            options[key] = value
+    return name, kind, path, options
+
+
+def _plain(name: str) -> str:
+    """'KPrecision' and 'k_precision' alike."""
+    return name.replace('_', '').lower()

@@ -1,0 +1,203 @@
+"""All that a study found, as plain values: what `results.json` holds."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+from sparc_vlm.engine.versions import versions
+from sparc_vlm.evaluation.samples import paired, scores_of
+from sparc_vlm.evaluation.statistics import Interval, bootstrap
+from sparc_vlm.study.measure import Sheet
+from sparc_vlm.study.plan import Study, StudyArm
+from sparc_vlm.study.run import Failure, arm_folder, finished, peak_of
+from sparc_vlm.visualization.curves import Scalars, read_scalars
+
+Sheets = dict[str, dict[int, dict[str, Sheet]]]
+"""By arm, seed and task."""
+
+
+def gather(study: Study, work_dir: Path, root: Path) -> Sheets:
+    """All sheets that are there, arms in the study's order.
+
+    Args:
+        study: Whose arms and tasks.
+        work_dir: Of the study.
+        root: Holds `tools/train.py`.
+    """
+    sheets: Sheets = {}
+    for arm in study.arms:
+        own = {
+            seed: found
+            for seed in arm.seeds
+            if (found := finished(study, arm, seed, work_dir, root))
+        }
+        if own:
+            sheets[arm.name] = own
+    return sheets
+
+
+def scalars_of(
+    study: Study, sheets: Sheets, work_dir: Path
+) -> dict[str, Scalars]:
+    """What each arm logged while training, at its first seed.
+
+    Args:
+        study: Whose arms.
+        sheets: Arms that are done.
+        work_dir: Of the study.
+    """
+    found = {}
+    for arm in study.arms:
+        if arm.name in sheets and arm.checkpoint is None:
+            seed = next(iter(sheets[arm.name]))
+            found[arm.name] = read_scalars(arm_folder(arm, seed, work_dir))
+    return found
+
+
+def summarise(
+    study: Study,
+    sheets: Sheets,
+    work_dir: Path,
+    root: Path,
+    failures: list[Failure],
+) -> dict[str, Any]:
+    """Means, spreads, intervals, differences, cost and how it was made.
+
+    Args:
+        study: What was asked for.
+        sheets: What was found.
+        work_dir: Of the study.
+        root: Holds `tools/train.py`.
+        failures: What went wrong.
+    """
+    base = sheets.get(study.baseline)
+    arms = {}
+    for arm in study.arms:
+        own = sheets.get(arm.name)
+        if own is not None:
+            rival = base if arm.name != study.baseline else None
+            arms[arm.name] = {
+                **_made(arm, list(own), work_dir, root),
+                'metrics': _metrics(own, rival),
+                'evaluation': _cost_of_tasks(own),
+            }
+    return {
+        'title': study.title,
+        'baseline': study.baseline,
+        'tasks': list(study.tasks),
+        'types': _first(sheets, 'type'),
+        'pictures': {
+            task: len(samples)
+            for task, samples in _first(sheets, 'samples').items()
+        },
+        'chance': _first(sheets, 'chance'),
+        'skipped': _first(sheets, 'skipped'),
+        'arms': arms,
+        'missing': [a.name for a in study.arms if a.name not in sheets],
+        'failed': [str(failure) for failure in failures],
+        'versions': versions(),
+    }
+
+
+def _made(
+    arm: StudyArm, seeds: list[int], work_dir: Path, root: Path
+) -> dict[str, Any]:
+    """How an arm was trained and what that cost."""
+    about: dict[str, Any] = {
+        'seeds': seeds,
+        'note': arm.note,
+        'value': arm.value,
+        'checkpoint': arm.checkpoint,
+    }
+    if arm.checkpoint is not None:
+        return about
+    runs = [arm.run(seed, work_dir, root) for seed in seeds]
+    times = [
+        statistics.median(scalars['time'].values())
+        for run in runs
+        if (scalars := read_scalars(run.folder)).get('time')
+    ]
+    peaks = [peak for run in runs if (peak := peak_of(run.folder))]
+    return {
+        **about,
+        'recipe': arm.config.name,
+        'options': arm.options,
+        'flags': list(arm.flags),
+        'config': runs[0].settings()['config'],
+        'seconds': [run.seconds() for run in runs],
+        'step_seconds': min(times) if times else None,
+        'peak_bytes': max(peaks) if peaks else None,
+    }
+
+
+def _metrics(
+    own: dict[int, dict[str, Sheet]],
+    base: dict[int, dict[str, Sheet]] | None,
+) -> dict[str, Any]:
+    """By task and metric: mean, spread, interval, difference."""
+    found: dict[str, Any] = {}
+    tasks = dict.fromkeys(task for sheets in own.values() for task in sheets)
+    for task in tasks:
+        results = _results(own, task)
+        others = _results(base, task) if base else []
+        found[task] = {
+            metric: _metric(metric, results, others)
+            for metric in results[0]['metrics']
+        }
+    return found
+
+
+def _metric(
+    metric: str, results: list[Sheet], others: list[Sheet]
+) -> dict[str, Any]:
+    """One metric of one arm."""
+    values = [result['metrics'][metric] for result in results]
+    taken_apart = scores_of(metric, results)
+    entry: dict[str, Any] = {
+        'mean': statistics.fmean(values),
+        'spread': statistics.stdev(values) if len(values) > 1 else None,
+        'seeds': values,
+        'interval': _ends(taken_apart and bootstrap(taken_apart[0])),
+    }
+    theirs = [r['metrics'][metric] for r in others if metric in r['metrics']]
+    if theirs:
+        pair = paired(metric, results, others)
+        entry['difference'] = {
+            'mean': entry['mean'] - statistics.fmean(theirs),
+            'interval': _ends(pair and bootstrap(*pair)),
+        }
+    return entry
+
+
+def _ends(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else [interval.low, interval.high]
+
+
+def _results(own: dict[int, dict[str, Sheet]], task: str) -> list[Sheet]:
+    """What a task found at each seed."""
+    return [sheets[task] for sheets in own.values() if task in sheets]
+
+
+def _cost_of_tasks(own: dict[int, dict[str, Sheet]]) -> dict[str, Any]:
+    """Seconds and most memory of each task, over seeds."""
+    cost: dict[str, Any] = {}
+    for sheets in own.values():
+        for task, sheet in sheets.items():
+            entry = cost.setdefault(task, {'seconds': [], 'peak_bytes': None})
+            entry['seconds'].append(sheet['seconds'])
+            peak = sheet['peak_bytes']
+            if peak is not None:
+                entry['peak_bytes'] = max(peak, entry['peak_bytes'] or 0)
+    return cost
+
+
+def _first(sheets: Sheets, field: str) -> dict[str, Any]:
+    """A field of each task's first sheet: the same for all arms."""
+    found: dict[str, Any] = {}
+    for seeds in sheets.values():
+        for tasks in seeds.values():
+            for task, sheet in tasks.items():
+                found.setdefault(task, sheet[field])
+    return found

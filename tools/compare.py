@@ -1,0 +1,102 @@
+"""Trains the arms of a study alike, measures them alike, writes one page.
+
+python tools/compare.py projects/pretraining_study/scenes.py
+
+What is done is not done again: run it again after a stop, and it goes on
+where it was. Exit status: 0; 1 if an arm failed, which the page says; 2 if
+the study could not begin.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from sparc_vlm.errors import UserError, sentence  # noqa: E402
+from sparc_vlm.study import (  # noqa: E402
+    Failure,
+    Runner,
+    build_tasks,
+    choose,
+    read_study,
+    study_progress,
+    write_report,
+)
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('study', help='a study file, see docs/study.md')
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        help='where everything is written; work_dirs/<study> if left out',
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        help='where results.json and the page go; the work folder if left out',
+    )
+    parser.add_argument(
+        '--only',
+        nargs='+',
+        default=[],
+        metavar='ARM',
+        help='do these arms; the page has whatever is there',
+    )
+    parser.add_argument(
+        '--report',
+        action='store_true',
+        help='train and measure nothing, write the page of what is there',
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the tool; returns the exit status."""
+    args = parse(arguments)
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    work_dir = args.work_dir or Path('work_dirs') / Path(args.study).stem
+    try:
+        study = read_study(args.study, ROOT)
+        arms = choose(study, args.only)
+        tasks = [] if args.report else build_tasks(study)
+    except UserError as error:
+        console.print(f'error: {sentence(error)}', style='red', markup=False)
+        return USAGE
+    failures: list[Failure] = []
+    if not args.report:
+        # As an interrupt: the training saves, and so can be gone on with.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        units = sum(len(arm.seeds) for arm in arms)
+        try:
+            with study_progress(units) as progress:
+                runner = Runner(study, tasks, work_dir, ROOT, progress)
+                failures = runner.failures
+                runner.run(arms)
+        except KeyboardInterrupt:
+            console.print('interrupted; run it again to go on', style='red')
+            return INTERRUPTED
+    page = write_report(study, work_dir, args.out or work_dir, ROOT, failures)
+    if page is None:
+        console.print('nothing is trained and measured yet', style='red')
+        return FAILED
+    print(f'page: {page}')
+    return FAILED if failures else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
