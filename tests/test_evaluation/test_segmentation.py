@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -175,23 +177,31 @@ class Classed(Boards):
     classes = ('leaf', 'ruby', 'sea', 'sun')
 
 
-def test_all_classes_of_the_dataset_as_candidates():
-    """Ruby looks like leaf: right among the picture's own, wrong among all.
+class Torn(ColourModel):
+    """`dense` looks most like the next noun, and then like its own."""
 
-    Given ruby and sea, what looks like leaf and sun ties, at 0, between
-    them, and goes to the first; among all it goes to what it looks like.
+    def encode_image(self, images):
+        found = super().encode_image(images)
+        dense = found.patches + 2 * found.patches.roll(1, -1)
+        return replace(found, dense=dense)
+
+
+def test_all_classes_of_the_dataset_as_candidates():
+    """Right among the picture's own classes, and wrong among all.
+
+    Ruby looks most like leaf, and sea like sun, neither of which is there.
     """
     source = Classed([Board([['ruby', 'ruby'], ['ruby', 'sea']], [])])
-    model = ColourModel((2, 2), dense_shift=1)
+    model = Torn((2, 2))
     result = Segmentation(source, candidates='both').run(model)
-    assert result.metrics['miou'] == pytest.approx(100 * (3 / 4 + 0) / 2)
+    assert result.metrics['miou'] == 100
     assert result.metrics['miou_all'] == 0
     assert result.metrics['miou_patches_all'] == 100
     assert len(result.metrics) == 16
     assert list(result.chance) == list(result.metrics)
     assert result.chance['miou_all'] < result.chance['miou']
     assert result.samples[0]['classes']['ruby'] == {
-        'miou': 75,
+        'miou': 100,
         'miou_patches': 100,
         'miou_all': 0,
         'miou_patches_all': 100,
@@ -207,6 +217,26 @@ def test_all_classes_of_the_dataset_as_candidates():
     assert given.metrics == {
         k: v for k, v in result.metrics.items() if k not in wanted
     }
+
+
+def test_a_class_that_is_not_there_takes_its_share():
+    """Among all classes by hand: ruby keeps 2 of 3 cells, sea its one.
+
+    Given ruby and sea alone, the cell that looks like leaf goes to the one
+    that it looks like next.
+    """
+
+    class Once(ColourModel):
+        def encode_image(self, images):
+            found = super().encode_image(images)
+            found.dense[0, 0] = torch.tensor([1.0, 2.0, 0.0, 0.0])
+            return found
+
+    source = Classed([Board([['ruby', 'ruby'], ['ruby', 'sea']], [])])
+    result = Segmentation(source, candidates='both').run(Once((2, 2)))
+    assert result.metrics['miou'] == 100
+    assert result.metrics['miou_all'] == pytest.approx(100 * (2 / 3 + 1) / 2)
+    assert result.samples[0]['classes']['sea']['miou_all'] == 100
 
 
 def test_void_is_not_scored():
