@@ -19,10 +19,11 @@ from rich.console import Console
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from sparc_vlm.errors import UserError, sentence  # noqa: E402
+from sparc_vlm.errors import UsageError, UserError, sentence  # noqa: E402
 from sparc_vlm.study import (  # noqa: E402
     Failure,
     Runner,
+    best_device,
     build_tasks,
     choose,
     read_study,
@@ -58,6 +59,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help='do these arms; the page has whatever is there',
     )
     parser.add_argument(
+        '--jobs',
+        type=int,
+        default=1,
+        metavar='N',
+        help='train so many arms at once; the cores are shared out among '
+        'them, and so is a GPU (%(default)s)',
+    )
+    parser.add_argument(
         '--report',
         action='store_true',
         help='train and measure nothing, write the page of what is there',
@@ -71,6 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     work_dir = args.work_dir or Path('work_dirs') / Path(args.study).stem
     try:
+        if args.jobs < 1:
+            raise UsageError(f'--jobs must be at least 1, got {args.jobs}')
         study = read_study(args.study, ROOT)
         arms = choose(study, args.only)
         tasks = [] if args.report else build_tasks(study)
@@ -84,7 +95,15 @@ def main(arguments: list[str] | None = None) -> int:
         units = sum(len(arm.seeds) for arm in arms)
         try:
             with study_progress(units) as progress:
-                runner = Runner(study, tasks, work_dir, ROOT, progress)
+                runner = Runner(
+                    study,
+                    tasks,
+                    work_dir,
+                    ROOT,
+                    progress,
+                    args.jobs,
+                    best_device(),
+                )
                 failures = runner.failures
                 runner.run(arms)
         except KeyboardInterrupt:

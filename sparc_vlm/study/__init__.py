@@ -3,17 +3,19 @@
 from sparc_vlm.study.arm import Arm, set_aside, shortened
 from sparc_vlm.study.flags import task_config
 from sparc_vlm.study.measure import measure, read_sheet, write_sheet
-from sparc_vlm.study.models import open_model
-from sparc_vlm.study.plan import Study, build_tasks, choose, read_study
+from sparc_vlm.study.models import best_device, open_model
+from sparc_vlm.study.plan import Study, build_tasks, choose
 from sparc_vlm.study.progress import study_progress
 from sparc_vlm.study.report import write_report
 from sparc_vlm.study.run import Failure, Runner
+from sparc_vlm.study.study_file import read_study
 
 __all__ = [
     'Arm',
     'Failure',
     'Runner',
     'Study',
+    'best_device',
     'build_tasks',
     'choose',
     'measure',

@@ -19,6 +19,7 @@ from typing import Any
 from mmengine.config import Config
 
 import sparc_vlm
+from sparc_vlm.errors import RunError
 
 Launch = Callable[[list[str], Path], int]
 """Runs a command in a folder and returns its exit code."""
@@ -88,7 +89,7 @@ class Arm:
             Seconds that its training took, over all its runs.
 
         Raises:
-            RuntimeError: Training ended with an error, or left no model.
+            RunError: Training ended with an error, or left no model.
         """
         done = self.seconds()
         if done is not None:
@@ -120,7 +121,7 @@ class Arm:
             is_done = code == 0 and self.model.is_dir()
             self._write(settings, seconds, is_done)
         if not is_done:
-            raise RuntimeError(
+            raise RunError(
                 f'training ended with code {code}'
                 if code
                 else f'training left no model in {self.model}'

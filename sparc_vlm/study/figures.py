@@ -13,7 +13,6 @@ from sparc_vlm.errors import UserError
 from sparc_vlm.registry import DATASETS
 from sparc_vlm.study.models import open_model
 from sparc_vlm.study.plan import Study, StudyArm
-from sparc_vlm.study.run import arm_folder
 from sparc_vlm.study.summary import Sheets
 from sparc_vlm.study.tables import TextTable, columns_of, heading_of
 from sparc_vlm.visualization.comparison import telling_caption
@@ -132,8 +131,8 @@ def add_pictures(
 
 def _model(arm: StudyArm, sheets: Sheets, work_dir: Path) -> Any:
     seed = next(iter(sheets[arm.name]))
-    run = arm_folder(arm, seed, work_dir)
-    return open_model(arm.checkpoint or str(run / 'model'))
+    own = arm.place(seed, work_dir) / 'model'
+    return open_model(arm.checkpoint or str(own))
 
 
 def _caption(source: Any, index: int) -> str:

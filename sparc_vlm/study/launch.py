@@ -6,13 +6,16 @@ import os
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 
+from sparc_vlm.study.memory import high_water
 from sparc_vlm.study.progress import steps_done
 
 SECONDS_BETWEEN_LOOKS = 0.5
 LAST_LINES = 12
+THREADS = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS')
 
 
 @dataclass
@@ -22,25 +25,40 @@ class LoggedLaunch:
     Attributes:
         folder: Of the training; `train.log` is written there.
         tell: Called now and then with the number of updates done.
-        peak_bytes: The most memory that one of its processes held; known
-            once it has ended.
+        threads: That it may compute with; None leaves that to it.
+        stop: Set by whoever wants it to end before its time.
+        peak_bytes: The most memory that its main process held; None where
+            the system does not tell.
     """
 
     folder: Path
     tell: Callable[[int], None]
+    threads: int | None = None
+    stop: Event = field(default_factory=Event)
     peak_bytes: int | None = None
 
     def __call__(self, command: list[str], cwd: Path) -> int:
-        """Runs it; it is stopped where this process is.
+        """Runs it.
 
         Args:
             command: What to run.
             cwd: Where.
+
+        Returns:
+            Its exit code.
+
+        Raises:
+            KeyboardInterrupt: It was stopped.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        limits = dict.fromkeys(THREADS, str(self.threads))
         with open(self.folder / 'train.log', 'ab') as log:
             process = subprocess.Popen(
-                command, cwd=cwd, stdout=log, stderr=subprocess.STDOUT
+                command,
+                cwd=cwd,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(limits if self.threads else {})},
             )
             try:
                 return self._wait(process)
@@ -51,16 +69,18 @@ class LoggedLaunch:
                 raise
 
     def _wait(self, process: subprocess.Popen) -> int:
-        """Waits as `process.wait` does, and learns what memory it took."""
-        while True:
-            ended, status, usage = os.wait4(process.pid, os.WNOHANG)
-            if ended:
-                # Kilobytes on Linux.
-                self.peak_bytes = 1024 * usage.ru_maxrss
-                process.returncode = os.waitstatus_to_exitcode(status)
-                return process.returncode
+        """Waits as `process.wait` does, and learns what memory it takes."""
+        while process.poll() is None:
+            if self.stop.is_set():
+                raise KeyboardInterrupt
+            # What the system counts for a child that has ended holds what
+            # the parent took when it was started, too.
+            held = high_water(process.pid)
+            if held is not None:
+                self.peak_bytes = max(held, self.peak_bytes or 0)
             self.tell(steps_done(self.folder))
             time.sleep(SECONDS_BETWEEN_LOOKS)
+        return process.returncode
 
 
 def last_lines(folder: Path, count: int = LAST_LINES) -> list[str]:

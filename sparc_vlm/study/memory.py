@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-STATUS = Path('/proc/self/status')
 RESET = Path('/proc/self/clear_refs')
 
 
@@ -50,13 +49,18 @@ def peak_memory(device: str | torch.device = 'cpu') -> Iterator[Peak]:
         if is_cuda:
             peak.bytes = torch.cuda.max_memory_allocated(device)
         else:
-            peak.bytes = _high_water()
+            peak.bytes = high_water()
 
 
-def _high_water() -> int | None:
-    """The most that this process has held since it was last reset."""
+def high_water(process: int | str = 'self') -> int | None:
+    """The most that a process has held since it was started or last reset.
+
+    Args:
+        process: Its number.
+    """
     with suppress(OSError):
-        found = re.search(r'VmHWM:\s*(\d+) kB', STATUS.read_text())
+        status = Path(f'/proc/{process}/status').read_text()
+        found = re.search(r'VmHWM:\s*(\d+) kB', status)
         if found:
             return 1024 * int(found[1])
     return None

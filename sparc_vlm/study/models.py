@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import sparc_vlm
 from sparc_vlm.errors import MissingFileError
 from sparc_vlm.study.measure import fingerprint
@@ -36,6 +38,11 @@ def open_model(name: str, device: str = 'cpu') -> Any:
         return HuggingFaceClip(rest, device=device)
     architecture, _, weights = rest.partition(':')
     return OpenClipModel(architecture, weights or None, device=device)
+
+
+def best_device() -> str:
+    """The GPU if there is one."""
+    return 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
 def check_model(name: str) -> None:

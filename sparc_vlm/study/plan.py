@@ -1,8 +1,4 @@
-"""A study file, read and checked before anything is trained.
-
-It is an mmengine config that names arms, what they share, and the tasks that
-all of them are measured on.
-"""
+"""What a study compares: arms, and the tasks that all are measured on."""
 
 from __future__ import annotations
 
@@ -12,22 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sparc_vlm.engine import check_config, load_config
 from sparc_vlm.engine.config_error import ConfigError, nearest
 from sparc_vlm.errors import UserError
-from sparc_vlm.recipe import use_data
 from sparc_vlm.registry import TASKS
-from sparc_vlm.study.arm import Arm, flatten, shortened
-from sparc_vlm.study.flags import task_config
-
-FIELDS = (
-    *('title', 'note', 'arms', 'baseline', 'tasks', 'pictures'),
-    *('steps', 'seeds', 'options', 'data', 'val_data', 'minutes'),
-)
-ARM_FIELDS = (
-    *('name', 'config', 'seeds', 'options', 'steps', 'checkpoint'),
-    *('data', 'val_data', 'value', 'note', 'minutes'),
-)
+from sparc_vlm.study.arm import Arm
 
 
 @dataclass(frozen=True)
@@ -60,6 +44,10 @@ class StudyArm:
         plain = self.name.lower().replace('+', ' plus ')
         return re.sub(r'[^a-z0-9.=-]+', '_', plain).strip('_')
 
+    def place(self, seed: int, work_dir: Path) -> Path:
+        """Where it is trained at a seed, and its results are kept."""
+        return work_dir.resolve() / self.folder / f'seed{seed}'
+
     def run(self, seed: int, work_dir: Path, root: Path) -> Arm:
         """The training at one seed.
 
@@ -71,7 +59,7 @@ class StudyArm:
         return Arm(
             f'{self.name}, seed {seed}',
             self.config,
-            work_dir.resolve() / self.folder / f'seed{seed}',
+            self.place(seed, work_dir),
             root,
             {**self.options, 'randomness.seed': seed},
             self.flags,
@@ -109,48 +97,6 @@ class Study:
             for arm in self.arms
             if turn < len(arm.seeds)
         ]
-
-
-def read_study(path: str | Path, root: Path) -> Study:
-    """Reads a study file and checks all that can be checked at once.
-
-    Args:
-        path: The file.
-        root: Where configs and data are looked for, beside its folder.
-
-    Raises:
-        ConfigError: Something in it does not fit, in one sentence.
-        UserError: A recipe, a data set or a task in it does not.
-    """
-    content = load_config(path).to_dict()
-    _known(content, FIELDS, str(path))
-    for key in ('arms', 'tasks'):
-        if not content.get(key):
-            raise ConfigError(f'{path} lists no {key}: name at least one')
-    arms = tuple(
-        _arm(arm, content, (Path.cwd(), root, Path(path).parent))
-        for arm in content['arms']
-    )
-    names = [arm.name for arm in arms]
-    for known in (names, [arm.folder for arm in arms]):
-        if len(set(known)) < len(known):
-            twice = next(name for name in known if known.count(name) > 1)
-            raise ConfigError(f'{path}: two arms are called {twice}')
-    baseline = content.get('baseline', names[0])
-    pictures = content.get('pictures')
-    for name in (baseline, *((pictures or {}).get('arms') or [])):
-        if name not in names:
-            raise ConfigError(
-                f'{path}: there is no arm {name}{nearest(name, names)}'
-            )
-    return Study(
-        content.get('title', Path(path).stem.replace('_', ' ')),
-        arms,
-        tuple(task_config(task) for task in content['tasks']),
-        baseline,
-        pictures,
-        content.get('note', ''),
-    )
 
 
 def choose(study: Study, names: Iterable[str]) -> list[StudyArm]:
@@ -192,86 +138,3 @@ def build_tasks(study: Study) -> list[Any]:
             '`name` of its own'
         )
     return tasks
-
-
-def _arm(
-    own: dict[str, Any], shared: dict[str, Any], places: Iterable[Path]
-) -> StudyArm:
-    """One arm, checked."""
-    if 'name' not in own:
-        raise ConfigError(f'an arm has no name: {own}')
-    name = own['name']
-    _known(own, ARM_FIELDS, f'arm {name}')
-    more = {'value': own.get('value'), 'note': own.get('note', '')}
-    if own.get('checkpoint'):
-        checkpoint = str(own['checkpoint'])
-        return StudyArm(name, (0,), checkpoint=checkpoint, **more)
-    if not own.get('config'):
-        raise ConfigError(f'arm {name} needs a config or a checkpoint')
-    config = _find(own['config'], places)
-    both = {**shared, **own}
-    data = _listed(both.get('data'))
-    flags = [part for flag in data for part in ('--data', flag)]
-    if both.get('val_data'):
-        flags += ['--val-data', both['val_data']]
-    options = _options(config, both.get('steps'), shared, own)
-    try:
-        cfg = load_config(config, options)
-        if flags:
-            use_data(cfg, data, both.get('val_data'))
-        check_config(cfg)
-    except UserError as error:
-        raise ConfigError(f'arm {name}: {error}') from error
-    return StudyArm(
-        name,
-        _seeds(both.get('seeds', 1), name),
-        config,
-        options,
-        tuple(flags),
-        **more,
-    )
-
-
-def _options(
-    config: Path,
-    steps: int | None,
-    shared: dict[str, Any],
-    own: dict[str, Any],
-) -> dict[str, Any]:
-    """Changes to a recipe: its length, the study's, the arm's own."""
-    options: dict[str, Any] = {}
-    if steps:
-        options |= shortened(load_config(config), steps)
-    options |= flatten(shared.get('options') or {})
-    return options | flatten(own.get('options') or {})
-
-
-def _find(name: str, places: Iterable[Path]) -> Path:
-    """A config, looked for from several folders."""
-    for place in places:
-        if (place / name).is_file():
-            return (place / name).resolve()
-    return Path(name)  # load_config says that it is not there
-
-
-def _seeds(seeds: int | list[int], name: str) -> tuple[int, ...]:
-    chosen = range(seeds) if isinstance(seeds, int) else seeds
-    if not len(chosen) or len(set(chosen)) < len(chosen):
-        raise ConfigError(
-            f'arm {name}: seeds must be a number of them, or different '
-            f'numbers in a list, got {seeds}'
-        )
-    return tuple(chosen)
-
-
-def _listed(value: Any) -> list[str]:
-    if value is None:
-        return []
-    return [value] if isinstance(value, str) else list(value)
-
-
-def _known(content: dict[str, Any], fields: Iterable[str], who: str) -> None:
-    for key in content:
-        # A name with an underscore is the file's own, for use further down.
-        if key not in fields and key[0] != '_':
-            raise ConfigError(f'{who}: unknown {key}{nearest(key, fields)}')

@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from threading import Event, Lock
 
 from rich import progress as rich
-
-from sparc_vlm.evaluation.task import Progress
 
 
 def steps_done(folder: Path) -> int:
@@ -24,6 +23,46 @@ def steps_done(folder: Path) -> int:
             except (KeyError, ValueError):
                 continue  # a line that is being written
     return 0
+
+
+class Bar:
+    """What is being done now with one arm.
+
+    Args:
+        display: rich's bars.
+        name: Of the arm, goes before all that is said.
+        stop: Set to end the work that tells this bar of itself.
+    """
+
+    def __init__(self, display: rich.Progress, name: str, stop: Event) -> None:
+        self.name = name
+        self._display = display
+        self._stop = stop
+        self._line = display.add_task(name, total=None)
+
+    def __call__(self, what: str, done: float, total: float | None) -> None:
+        """How far it has come: what a task takes as its `progress`.
+
+        Args:
+            what: Is done now.
+            done: So much of it.
+            total: All of it; None where nobody knows.
+
+        Raises:
+            KeyboardInterrupt: The work is not wanted any more.
+        """
+        if self._stop.is_set():
+            raise KeyboardInterrupt
+        self._display.update(
+            self._line,
+            description=f'{self.name}: {what}',
+            completed=done,
+            total=total,
+        )
+
+    def close(self) -> None:
+        """Takes it from the screen."""
+        self._display.remove_task(self._line)
 
 
 class StudyProgress:
@@ -39,38 +78,24 @@ class StudyProgress:
         self.display = display
         self.done = 0
         self._worked = 0
+        self._counting = Lock()
         self._start = time.monotonic()
         self._all = display.add_task('all', total=units)
-        self._now = display.add_task('', total=None, visible=False)
 
     def say(self, line: str) -> None:
         """A line above the bars, which also a file gets."""
-        self.display.console.print(line, markup=False, highlight=False)
+        self.display.console.print(
+            line, markup=False, highlight=False, soft_wrap=True
+        )
 
-    def begin(self, what: str) -> None:
-        """Names what is done now."""
-        self.display.reset(self._now, description=what, visible=True)
-
-    def part(self, done: float, total: float) -> None:
-        """How far what is done now has come."""
-        self.display.update(self._now, completed=done, total=total)
-
-    def task(self, what: str) -> Progress:
-        """The same as a task's `progress`.
+    def bar(self, name: str, stop: Event) -> Bar:
+        """A bar of its own for one arm, to be closed.
 
         Args:
-            what: Goes before what the task says of itself.
+            name: Of the arm.
+            stop: Set to end its work.
         """
-
-        def advance(part: str, done: int, total: int) -> None:
-            self.display.update(
-                self._now,
-                description=f'{what}: {part}',
-                completed=done,
-                total=total,
-            )
-
-        return advance
+        return Bar(self.display, name, stop)
 
     def finish(self, worked: bool) -> str:
         """Counts a unit.
@@ -79,11 +104,12 @@ class StudyProgress:
             worked: Whether there was anything to do.
 
         Returns:
-            '3 of 20, 0:42:00 left'; the time left goes by what was worked
-            on since the start.
+            '3 of 20, about 0:42:00 left'; the time left goes by what was
+            worked on since the start.
         """
-        self.done += 1
-        self._worked += worked
+        with self._counting:
+            self.done += 1
+            self._worked += worked
         self.display.update(self._all, completed=self.done)
         said = f'{self.done} of {self.units}'
         left = self.units - self.done

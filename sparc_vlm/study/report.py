@@ -62,7 +62,7 @@ def study_page(
         page.text(study.note)
     problems = [f'FAILED: {text}' for text in report['failed']]
     if report['missing']:
-        problems.append(f'Not there: {", ".join(report["missing"])}.')
+        problems.append(f'Not there: {"; ".join(report["missing"])}.')
     if problems:
         page.items(problems)
     sweep = sweep_figure(report)

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import time
 import traceback
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event, Lock
 from typing import Any
 
-from sparc_vlm.errors import UserError, sentence
-from sparc_vlm.files import write_json, write_text
+import torch
+
+from sparc_vlm.errors import RunError, UserError, sentence
+from sparc_vlm.files import write_text
 from sparc_vlm.study.arm import Arm
+from sparc_vlm.study.kept import note_peak, sheet_path, weights_of
 from sparc_vlm.study.launch import LoggedLaunch, last_lines
 from sparc_vlm.study.measure import (
-    Sheet,
     evaluation_settings,
-    fingerprint,
     measure,
     read_sheet,
     write_sheet,
 )
-from sparc_vlm.study.models import identity, open_model
+from sparc_vlm.study.models import open_model
 from sparc_vlm.study.plan import Study, StudyArm
-from sparc_vlm.study.progress import StudyProgress
+from sparc_vlm.study.progress import Bar, StudyProgress
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Failure:
     Attributes:
         arm: Its name.
         seed: At which seed.
-        what: 'training', or the name of a task.
+        what: 'training', 'model', or the name of a task.
         why: In a sentence.
         lines: The end of the log, or of the traceback.
     """
@@ -58,6 +62,9 @@ class Runner:
         work_dir: Where everything is kept: `<arm>/seed<n>`.
         root: Holds `tools/train.py`.
         progress: Told how far it has come.
+        jobs: Arms in work at once. The cores are shared out; tasks run one
+            after the other even so, as their memory is measured.
+        device: Where tasks run.
         failures: What went wrong so far.
     """
 
@@ -66,64 +73,109 @@ class Runner:
     work_dir: Path
     root: Path
     progress: StudyProgress
+    jobs: int = 1
+    device: str = 'cpu'
     failures: list[Failure] = field(default_factory=list)
+    _stop: Event = field(default_factory=Event)
+    _threads: int | None = None
+    _measuring: Lock = field(default_factory=Lock)
 
     def run(self, arms: list[StudyArm]) -> None:
-        """Trains and measures these arms.
+        """Trains and measures these arms, the first seed of all first.
 
         Args:
             arms: Some of the study's.
-        """
-        for arm, seed in self.study.units:
-            if arm not in arms:
-                continue
-            start = time.monotonic()
-            name = f'{arm.name}, seed {seed}'
-            failed = len(self.failures)
-            worked = self._unit(arm, seed)
-            for failure in self.failures[failed:]:
-                self.progress.say(f'FAILED {failure}')
-                for line in failure.lines:
-                    self.progress.say(f'    {line}')
-            said = self.progress.finish(worked)
-            took = f'{time.monotonic() - start:.0f} s' if worked else 'done'
-            self.progress.say(f'{name}: {took}; {said}')
 
-    def _unit(self, arm: StudyArm, seed: int) -> bool:
-        """One arm at one seed; returns whether there was anything to do."""
-        run = arm_folder(arm, seed, self.work_dir)
+        Raises:
+            KeyboardInterrupt: It was stopped; what was in work has ended.
+        """
+        if self.jobs > 1:
+            self._threads = max(torch.get_num_threads() // self.jobs, 1)
+        with (
+            computing_with(self._threads),
+            ThreadPoolExecutor(self.jobs) as workers,
+        ):
+            units = [
+                workers.submit(self._unit, arm, seed)
+                for arm, seed in self.study.units
+                if arm in arms
+            ]
+            try:
+                for unit in as_completed(units):
+                    unit.result()
+            except BaseException:
+                self._stop.set()
+                workers.shutdown(cancel_futures=True)
+                raise
+
+    def _unit(self, arm: StudyArm, seed: int) -> None:
+        """One arm at one seed, and what is said about it."""
+        start = time.monotonic()
+        name = f'{arm.name}, seed {seed}'
+        bar = self.progress.bar(name, self._stop)
+        failures: list[Failure] = []
+        try:
+            worked = self._work(arm, seed, bar, failures)
+        except Exception as error:  # a full disk, or a mistake of ours
+            worked = True
+            run = arm.place(seed, self.work_dir)
+            failures.append(_failure(arm, seed, 'study', error, run))
+        finally:
+            bar.close()
+        self.failures += failures
+        said = self.progress.finish(worked)
+        took = f'{time.monotonic() - start:.0f} s' if worked else 'done'
+        lines = [f'{name}: {took}; {said}']
+        for failure in failures:
+            lines.append(f'FAILED {failure}')
+            lines += [f'    {line}' for line in failure.lines]
+        self.progress.say('\n'.join(lines))
+
+    def _work(
+        self, arm: StudyArm, seed: int, bar: Bar, failures: list[Failure]
+    ) -> bool:
+        """Trains and measures; returns whether there was anything to do."""
         worked = False
         if arm.checkpoint is None:
             training = arm.run(seed, self.work_dir, self.root)
             if training.seconds() is None:
                 worked = True
-                if not self._train(training, arm, seed):
+                try:
+                    self._train(training, bar)
+                except RunError as error:
+                    lines = tuple(last_lines(training.folder))
+                    failures.append(
+                        Failure(arm.name, seed, 'training', str(error), lines)
+                    )
                     return True
-        return self._measure(arm, seed, run) or worked
+        bar('waits to be measured', 0, None)
+        with self._measuring:
+            bar('measuring', 0, None)
+            return self._measure(arm, seed, bar, failures) or worked
 
-    def _train(self, training: Arm, arm: StudyArm, seed: int) -> bool:
-        """Trains one; returns whether it worked."""
+    def _train(self, training: Arm, bar: Bar) -> None:
+        """Trains one.
+
+        Raises:
+            RunError: It did not work.
+        """
         steps = training.options.get('train_cfg.max_iters')
-        self.progress.begin(f'{training.name}: training')
 
         def tell(done: int) -> None:
-            if steps:
-                self.progress.part(done, steps)
+            bar('training', done, steps)
 
-        launch = LoggedLaunch(training.folder, tell)
+        launch = LoggedLaunch(training.folder, tell, self._threads, self._stop)
         training.launch, training.say = launch, self.progress.say
         try:
             training.train()
-        except RuntimeError as error:
-            lines = tuple(last_lines(training.folder))
-            self._failed(arm, seed, 'training', str(error), lines)
-            return False
         finally:
             note_peak(training.folder, launch.peak_bytes)
-        return True
 
-    def _measure(self, arm: StudyArm, seed: int, run: Path) -> bool:
+    def _measure(
+        self, arm: StudyArm, seed: int, bar: Bar, failures: list[Failure]
+    ) -> bool:
         """Runs the tasks whose sheets are not there yet."""
+        run = arm.place(seed, self.work_dir)
         weights = weights_of(arm, run)
         wanted = [
             (task, settings)
@@ -137,105 +189,42 @@ class Runner:
         if not wanted:
             return False
         try:
-            model = open_model(arm.checkpoint or str(run / 'model'))
+            own = arm.checkpoint or str(run / 'model')
+            model = open_model(own, self.device)
         except Exception as error:
-            self._error(arm, seed, 'model', error, run)
+            failures.append(_failure(arm, seed, 'model', error, run))
             return True
         for task, settings in wanted:
-            self.progress.begin(f'{arm.name}, seed {seed}: {task.name}')
-            bars = self.progress.task(f'{arm.name}, seed {seed}')
             # Whatever a task stumbles over must not cost the others.
             try:
-                sheet = measure(task, model, bars)
+                sheet = measure(task, model, bar)
             except Exception as error:
-                self._error(arm, seed, task.name, error, run)
+                failures.append(_failure(arm, seed, task.name, error, run))
                 continue
             sheet['settings'] = settings
             write_sheet(sheet_path(run, task.name), sheet)
         return True
 
-    def _error(
-        self, arm: StudyArm, seed: int, what: str, error: Exception, run: Path
-    ) -> None:
-        """Notes an exception; its traceback goes into a file."""
-        text = traceback.format_exc()
+
+def _failure(
+    arm: StudyArm, seed: int, what: str, error: Exception, run: Path
+) -> Failure:
+    """An exception as it is reported; its traceback goes into a file."""
+    text = traceback.format_exc()
+    with suppress(OSError):
         write_text(run / 'results' / f'{what}.log', text)
-        if isinstance(error, UserError):
-            self._failed(arm, seed, what, sentence(error))
-            return
-        why = f'{type(error).__name__}: {error}'
-        lines = tuple(text.splitlines()[-6:])
-        self._failed(arm, seed, what, why, lines)
-
-    def _failed(
-        self,
-        arm: StudyArm,
-        seed: int,
-        what: str,
-        why: str,
-        lines: tuple[str, ...] = (),
-    ) -> None:
-        self.failures.append(Failure(arm.name, seed, what, why, lines))
+    if isinstance(error, UserError):
+        return Failure(arm.name, seed, what, sentence(error))
+    why = f'{type(error).__name__}: {error}'
+    return Failure(arm.name, seed, what, why, tuple(text.splitlines()[-6:]))
 
 
-def arm_folder(arm: StudyArm, seed: int, work_dir: Path) -> Path:
-    """Where an arm is trained and its results are kept."""
-    return work_dir.resolve() / arm.folder / f'seed{seed}'
-
-
-def sheet_path(run: Path, task: str) -> Path:
-    """Where what a task found is kept."""
-    return run / 'results' / f'{task}.json.gz'
-
-
-def weights_of(arm: StudyArm, run: Path) -> str:
-    """What tells this model from any other."""
-    if arm.checkpoint is not None:
-        return identity(arm.checkpoint)
-    return fingerprint(run / 'model')
-
-
-def finished(
-    study: Study, arm: StudyArm, seed: int, work_dir: Path, root: Path
-) -> dict[str, Sheet]:
-    """The sheets that are there for an arm as the study wants it.
-
-    Args:
-        study: Whose tasks.
-        arm: One of its arms.
-        seed: At which seed.
-        work_dir: Of the study.
-        root: Holds `tools/train.py`.
-
-    Returns:
-        By the task's name; empty where the arm is not trained so.
-    """
-    run = arm_folder(arm, seed, work_dir)
-    is_trained = arm.checkpoint is None
-    if is_trained and arm.run(seed, work_dir, root).seconds() is None:
-        return {}
-    weights = weights_of(arm, run)
-    sheets = {}
-    for config in study.tasks:
-        settings = evaluation_settings(config, weights)
-        for path in sorted((run / 'results').glob('*.json.gz')):
-            sheet = read_sheet(path)
-            if sheet and sheet['settings'] == settings:
-                sheets[sheet['name']] = sheet
-    return sheets
-
-
-def note_peak(folder: Path, peak: int | None) -> None:
-    """Keeps the most memory that a training took, over all its runs."""
-    if peak is not None and folder.is_dir():
-        most = max(peak, peak_of(folder) or 0)
-        write_json(folder / 'memory.json', {'peak_bytes': most})
-
-
-def peak_of(folder: Path) -> int | None:
-    """The most memory that a training took, None if nobody noted it."""
+@contextmanager
+def computing_with(threads: int | None) -> Iterator[None]:
+    """Lets torch compute with so many threads; None changes nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
     try:
-        text = (folder / 'memory.json').read_text()
-    except OSError:
-        return None
-    return json.loads(text)['peak_bytes']
+        yield
+    finally:
+        torch.set_num_threads(before)

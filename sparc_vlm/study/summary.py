@@ -9,9 +9,10 @@ from typing import Any
 from sparc_vlm.engine.versions import versions
 from sparc_vlm.evaluation.samples import paired, scores_of
 from sparc_vlm.evaluation.statistics import Interval, bootstrap
+from sparc_vlm.study.kept import finished, peak_of
 from sparc_vlm.study.measure import Sheet
 from sparc_vlm.study.plan import Study, StudyArm
-from sparc_vlm.study.run import Failure, arm_folder, finished, peak_of
+from sparc_vlm.study.run import Failure
 from sparc_vlm.visualization.curves import Scalars, read_scalars
 
 Sheets = dict[str, dict[int, dict[str, Sheet]]]
@@ -52,7 +53,7 @@ def scalars_of(
     for arm in study.arms:
         if arm.name in sheets and arm.checkpoint is None:
             seed = next(iter(sheets[arm.name]))
-            found[arm.name] = read_scalars(arm_folder(arm, seed, work_dir))
+            found[arm.name] = read_scalars(arm.place(seed, work_dir))
     return found
 
 
@@ -95,7 +96,7 @@ def summarise(
         'chance': _first(sheets, 'chance'),
         'skipped': _first(sheets, 'skipped'),
         'arms': arms,
-        'missing': [a.name for a in study.arms if a.name not in sheets],
+        'missing': _missing(study, sheets),
         'failed': [str(failure) for failure in failures],
         'versions': versions(),
     }
@@ -191,6 +192,22 @@ def _cost_of_tasks(own: dict[int, dict[str, Sheet]]) -> dict[str, Any]:
             if peak is not None:
                 entry['peak_bytes'] = max(peak, entry['peak_bytes'] or 0)
     return cost
+
+
+def _missing(study: Study, sheets: Sheets) -> list[str]:
+    """What is not trained, or not measured by all tasks."""
+    found = []
+    for arm in study.arms:
+        own = sheets.get(arm.name)
+        if own is None:
+            found.append(arm.name)
+            continue
+        for seed in arm.seeds:
+            done, all_tasks = len(own.get(seed, ())), len(study.tasks)
+            if done < all_tasks:
+                said = f'{arm.name}, seed {seed}'
+                found.append(f'{said} ({done} of {all_tasks} tasks)')
+    return found
 
 
 def _first(sheets: Sheets, field: str) -> dict[str, Any]:

@@ -29,8 +29,13 @@ MEASURES = {
         'miou_fg': 'foreground mIoU',
         'miou_fg_patches': 'foreground mIoU, local patches',
         'miou_image': 'per picture',
+        'miou_image_patches': 'per picture, local patches',
         'miou_fg_image': 'foreground, per picture',
         'miou_fg_image_patches': 'foreground, per picture, local patches',
+        'miou_all': 'all classes, mIoU',
+        'miou_patches_all': 'all classes, mIoU, local patches',
+        'miou_fg_all': 'all classes, foreground mIoU',
+        'miou_fg_patches_all': 'all classes, foreground mIoU, local patches',
     },
     'Pointing': {
         'pointing': 'local patches',

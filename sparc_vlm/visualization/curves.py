@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 Scalars = dict[str, dict[int, float]]
 """Value by step, by the name of the scalar."""
 COLOURS = ('#8a8f98', '#d1495b', '#2a7f9e', '#e0a030', '#5b8c5a', '#7a5195')
+STYLES = ('-', '--', ':', '-.')
+"""Of lines, once all colours are taken."""
 
 
 def read_scalars(work_dir: str | Path) -> Scalars:
@@ -88,7 +90,8 @@ def draw_curves(
             if key not in scalars:
                 continue
             steps, values = zip(*scalars[key].items(), strict=True)
-            colour = COLOURS[number % len(COLOURS)]
+            turn, place = divmod(number, len(COLOURS))
+            colour, style = COLOURS[place], STYLES[turn % len(STYLES)]
             is_sparse = len(values) < 30
             if not is_sparse:
                 panel.plot(steps, values, color=colour, alpha=0.2, lw=0.8)
@@ -97,13 +100,14 @@ def draw_curves(
                 steps,
                 values,
                 color=colour,
+                linestyle=style,
                 label=name,
                 lw=1.8,
                 marker='o' if is_sparse else None,
                 markersize=3,
             )
         if panel.lines:
-            panel.legend(fontsize=8, frameon=False)
+            panel.legend(fontsize=8 if len(runs) < 7 else 5, frameon=False)
         else:
             panel.text(
                 0.5, 0.5, 'not logged', ha='center', transform=panel.transAxes

@@ -1,0 +1,78 @@
+"""What a study keeps on disk, and what of it is there already."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from sparc_vlm.files import write_json
+from sparc_vlm.study.measure import (
+    Sheet,
+    evaluation_settings,
+    fingerprint,
+    read_sheet,
+)
+from sparc_vlm.study.models import identity
+from sparc_vlm.study.plan import Study, StudyArm
+
+SHEET = '.json.gz'
+
+
+def sheet_path(run: Path, task: str) -> Path:
+    """Where what a task found is kept."""
+    return run / 'results' / f'{task}{SHEET}'
+
+
+def weights_of(arm: StudyArm, run: Path) -> str:
+    """What tells this model from any other."""
+    if arm.checkpoint is not None:
+        return identity(arm.checkpoint)
+    return fingerprint(run / 'model')
+
+
+def finished(
+    study: Study, arm: StudyArm, seed: int, work_dir: Path, root: Path
+) -> dict[str, Sheet]:
+    """The sheets that are there for an arm as the study wants it.
+
+    Args:
+        study: Whose tasks.
+        arm: One of its arms.
+        seed: At which seed.
+        work_dir: Of the study.
+        root: Holds `tools/train.py`.
+
+    Returns:
+        By the task's name, in the study's order; empty where the arm is not
+        trained so.
+    """
+    run = arm.place(seed, work_dir)
+    is_trained = arm.checkpoint is None
+    if is_trained and arm.run(seed, work_dir, root).seconds() is None:
+        return {}
+    weights = weights_of(arm, run)
+    paths = sorted((run / 'results').glob(f'*{SHEET}'))
+    there = [sheet for path in paths if (sheet := read_sheet(path))]
+    wanted = (evaluation_settings(task, weights) for task in study.tasks)
+    return {
+        sheet['name']: sheet
+        for settings in wanted
+        for sheet in there
+        if sheet.get('settings') == settings
+    }
+
+
+def note_peak(folder: Path, peak: int | None) -> None:
+    """Keeps the most memory that a training took, over all its runs."""
+    if peak is not None and folder.is_dir():
+        most = max(peak, peak_of(folder) or 0)
+        write_json(folder / 'memory.json', {'peak_bytes': most})
+
+
+def peak_of(folder: Path) -> int | None:
+    """The most memory that a training took, None if nobody noted it."""
+    try:
+        text = (folder / 'memory.json').read_text()
+    except OSError:
+        return None
+    return json.loads(text)['peak_bytes']

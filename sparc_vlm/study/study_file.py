@@ -1,0 +1,184 @@
+"""A study file, read and checked before anything is trained.
+
+It is an mmengine config that names arms, what they share, and the tasks that
+all of them are measured on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import DictAction
+
+from sparc_vlm.engine import check_config, load_config
+from sparc_vlm.engine.config_error import ConfigError, nearest
+from sparc_vlm.errors import UserError
+from sparc_vlm.recipe import use_data
+from sparc_vlm.study.arm import flatten, shortened
+from sparc_vlm.study.flags import task_config
+from sparc_vlm.study.models import check_model
+from sparc_vlm.study.plan import Study, StudyArm
+
+FIELDS = (
+    *('title', 'note', 'arms', 'baseline', 'tasks', 'pictures'),
+    *('steps', 'seeds', 'options', 'data', 'val_data'),
+)
+ARM_FIELDS = (
+    *('name', 'config', 'seeds', 'options', 'steps', 'checkpoint'),
+    *('data', 'val_data', 'value', 'note'),
+)
+TRAINING_FIELDS = {*ARM_FIELDS} - {'name', 'checkpoint', 'value', 'note'}
+
+
+def read_study(path: str | Path, root: Path) -> Study:
+    """Reads a study file and checks all that can be checked at once.
+
+    Args:
+        path: The file.
+        root: Where configs and data are looked for, beside its folder.
+
+    Raises:
+        ConfigError: Something in it does not fit, in one sentence.
+        UserError: A recipe, a data set or a task in it does not.
+    """
+    content = load_config(path).to_dict()
+    _known(content, FIELDS, str(path))
+    for key in ('arms', 'tasks'):
+        if not content.get(key):
+            raise ConfigError(f'{path} lists no {key}: name at least one')
+    arms = tuple(
+        _arm(arm, content, (Path.cwd(), root, Path(path).parent))
+        for arm in content['arms']
+    )
+    names = [arm.name for arm in arms]
+    for known in (names, [arm.folder for arm in arms]):
+        if len(set(known)) < len(known):
+            twice = next(name for name in known if known.count(name) > 1)
+            raise ConfigError(f'{path}: two arms are called {twice}')
+    baseline = content.get('baseline', names[0])
+    pictures = content.get('pictures')
+    for name in (baseline, *((pictures or {}).get('arms') or [])):
+        if name not in names:
+            raise ConfigError(
+                f'{path}: there is no arm {name}{nearest(name, names)}'
+            )
+    return Study(
+        content.get('title', Path(path).stem.replace('_', ' ')),
+        arms,
+        tuple(task_config(task) for task in content['tasks']),
+        baseline,
+        pictures,
+        content.get('note', ''),
+    )
+
+
+def _arm(
+    own: dict[str, Any], shared: dict[str, Any], places: Iterable[Path]
+) -> StudyArm:
+    """One arm, checked."""
+    if 'name' not in own:
+        raise ConfigError(f'an arm has no name: {own}')
+    name = own['name']
+    _known(own, ARM_FIELDS, f'arm {name}')
+    more = {'value': own.get('value'), 'note': own.get('note', '')}
+    if own.get('checkpoint'):
+        checkpoint = str(own['checkpoint'])
+        without = sorted(TRAINING_FIELDS & set(own))
+        if without:
+            raise ConfigError(
+                f'arm {name} is a finished model, which takes no '
+                f'{" and no ".join(without)}: leave that out'
+            )
+        check_model(checkpoint)
+        return StudyArm(name, (0,), checkpoint=checkpoint, **more)
+    if not own.get('config'):
+        raise ConfigError(f'arm {name} needs a config or a checkpoint')
+    config = _find(own['config'], places)
+    both = {**shared, **own}
+    data = _listed(both.get('data'))
+    flags = [part for flag in data for part in ('--data', flag)]
+    if both.get('val_data'):
+        flags += ['--val-data', both['val_data']]
+    options = _options(config, both.get('steps'), shared, own)
+    try:
+        cfg = load_config(config, options)
+        if flags:
+            use_data(cfg, data, both.get('val_data'))
+        check_config(cfg)
+    except UserError as error:
+        raise ConfigError(f'arm {name}: {error}') from error
+    return StudyArm(
+        name,
+        _seeds(both.get('seeds', 1), name),
+        config,
+        options,
+        tuple(flags),
+        **more,
+    )
+
+
+def _options(
+    config: Path,
+    steps: int | None,
+    shared: dict[str, Any],
+    own: dict[str, Any],
+) -> dict[str, Any]:
+    """Changes to a recipe: its length, the study's, the arm's own."""
+    options: dict[str, Any] = {}
+    if steps:
+        options |= shortened(load_config(config), steps)
+    options |= flatten(shared.get('options') or {})
+    options |= flatten(own.get('options') or {})
+    for key, value in options.items():
+        if not _can_be_told(key, value):
+            raise ConfigError(
+                f'arm {own["name"]}: {key}={value} cannot be given to '
+                'tools/train.py: write a config that has it'
+            )
+    return options
+
+
+def _can_be_told(key: str, value: Any) -> bool:
+    """Whether a command line hands the value on as it is."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--told', nargs='+', action=DictAction)
+    # It asserts that brackets are closed.
+    try:
+        told = parser.parse_args(['--told', f'{key}={value}']).told
+    except AssertionError:
+        return False
+    return told == {key: value}
+
+
+def _find(name: str, places: Iterable[Path]) -> Path:
+    """A config, looked for from several folders."""
+    for place in places:
+        if (place / name).is_file():
+            return (place / name).resolve()
+    return Path(name)  # load_config says that it is not there
+
+
+def _seeds(seeds: int | list[int], name: str) -> tuple[int, ...]:
+    chosen = range(seeds) if isinstance(seeds, int) else seeds
+    if not len(chosen) or len(set(chosen)) < len(chosen):
+        raise ConfigError(
+            f'arm {name}: seeds must be a number of them, or different '
+            f'numbers in a list, got {seeds}'
+        )
+    return tuple(chosen)
+
+
+def _listed(value: Any) -> list[str]:
+    if value is None:
+        return []
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _known(content: dict[str, Any], fields: Iterable[str], who: str) -> None:
+    for key in content:
+        # A name with an underscore is the file's own, for use further down.
+        if key not in fields and key[0] != '_':
+            raise ConfigError(f'{who}: unknown {key}{nearest(key, fields)}')
