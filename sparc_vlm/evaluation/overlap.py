@@ -95,6 +95,9 @@ class Overlap:
     unions: Counter[str] = field(default_factory=Counter)
     shown: set[str] = field(default_factory=set)
     picture_means: list[float] = field(default_factory=list)
+    last: dict[str, list[int]] = field(default_factory=dict)
+    """Pixels in the intersection and in the union of each class that has
+    any, of the picture that was added last."""
 
     def add(
         self, predicted: np.ndarray, truth: np.ndarray, classes: list[str]
@@ -120,10 +123,10 @@ class Overlap:
         table = table.reshape(size, len(classes))
         inner, true = np.diagonal(table[1:]), table[1:].sum(1)
         union = true + table.sum(0) - inner
-        self.intersections.update(
-            dict(zip(classes, inner.tolist(), strict=True))
-        )
-        self.unions.update(dict(zip(classes, union.tolist(), strict=True)))
+        both = zip(classes, inner.tolist(), union.tolist(), strict=True)
+        self.last = {name: [i, u] for name, i, u in both if u}
+        self.intersections.update({n: i for n, (i, _) in self.last.items()})
+        self.unions.update({n: u for n, (_, u) in self.last.items()})
         own = {
             classes[place]: float(inner[place] / union[place])
             for place in true.nonzero()[0]

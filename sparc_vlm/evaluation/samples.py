@@ -22,7 +22,8 @@ def scores_of(
     (others are not asked), and the mean of these gives the metric back: the
     plain one, or weighted by a whole number that the samples have, such as
     how many words were asked for. Samples may give shares and the metric
-    percent.
+    percent. A mean IoU is taken apart where each sample has the metric's
+    intersections and unions, a class each, under `pixels`.
 
     Args:
         metric: Name of the metric.
@@ -34,11 +35,13 @@ def scores_of(
         cannot be taken apart.
     """
     tables = [_by_key(result['samples']) for result in results]
+    keys = [key for key in tables[0] if all(key in t for t in tables[1:])]
+    if keys and all(metric in t[keys[0]].get('pixels', {}) for t in tables):
+        return _mean_iou(metric, results, tables, keys)
     weighing = _weighing(metric, results)
     if weighing is None:
         return None
     scale, field = weighing
-    keys = [key for key in tables[0] if all(key in t for t in tables[1:])]
     values, weights = [], []
     for table in tables:
         own = [table[key] for key in keys]
@@ -77,6 +80,37 @@ def paired(
         Scores(first.values[:, mine], first.weights[:, mine]),
         Scores(second.values[:, their], second.weights[:, their]),
     )
+
+
+def _mean_iou(
+    metric: str,
+    results: list[dict[str, Any]],
+    tables: list[dict[str, dict[str, Any]]],
+    keys: list[str],
+) -> tuple[Scores, list[str]] | None:
+    """Scores of classes: IoUs in percent, weighted by their unions."""
+    shown = {
+        name
+        for table in tables
+        for sample in table.values()
+        for name in sample['classes']
+    }
+    place = {name: number for number, name in enumerate(sorted(shown))}
+    pixels = np.zeros((2, len(tables), len(keys), len(place)))
+    for seed, table in enumerate(tables):
+        for row, key in enumerate(keys):
+            for name, both in table[key]['pixels'][metric].items():
+                if name in place:
+                    pixels[:, seed, row, place[name]] = both
+    inner, union = pixels
+    scores = Scores(100 * inner / np.maximum(union, 1), union)
+    found = scores.metrics(np.ones((1, len(keys))))[0]
+    wanted = [result['metrics'].get(metric, np.nan) for result in results]
+    # Of fewer samples than were measured it is another number.
+    is_all = all(len(table) == len(keys) for table in tables)
+    if is_all and not np.allclose(found, wanted, rtol=1e-4, atol=1e-4):
+        return None
+    return scores, keys
 
 
 def _weighing(

@@ -210,7 +210,7 @@ def test_all_classes_of_the_dataset_as_candidates():
     wanted = {k: v for k, v in result.metrics.items() if k.endswith('_all')}
     assert alone.metrics == wanted
     assert alone.chance == {k: result.chance[k] for k in wanted}
-    assert set(alone.samples[0]) == {'key', 'classes'} | {
+    assert set(alone.samples[0]) == {'key', 'classes', 'pixels'} | {
         f'miou{a}_image{b}_all' for a in ('', '_fg') for b in ('', '_patches')
     }
     given = Segmentation(source).run(model)

@@ -46,7 +46,9 @@ class Segmentation(Task):
     Pixels without a known class (negative labels) are not scored. Chance
     gives each patch one of the classes at random. A sample is a picture: its
     `key`, the '_image' numbers, and `classes`, the IoU of each class that it
-    shows by 'miou' and by 'miou_patches', all in percent.
+    shows by 'miou' and by 'miou_patches', all in percent; and `pixels`, for
+    each of the other numbers the intersection and union of each class, so
+    that it can be taken apart.
 
     Args:
         dataset: A source of pictures with segments, or the config of one;
@@ -218,7 +220,7 @@ class Segmentation(Task):
         overlaps: dict[str, list[Overlap]],
     ) -> dict[str, Any]:
         """Adds a picture to the overlaps and returns its own numbers."""
-        sample: dict[str, Any] = {'classes': {}}
+        sample: dict[str, Any] = {'classes': {}, 'pixels': {}}
         for protocol, (classes, labels) in truths.items():
             names = torch.stack([texts[name] for name in classes])
             for kind, patches in kinds.items():
@@ -229,6 +231,8 @@ class Segmentation(Task):
                 full, foreground = overlaps[ending]
                 ious = full.add(predicted, labels, classes)
                 foreground.add(predicted, labels, classes)
+                sample['pixels'][f'miou{ending}'] = full.last
+                sample['pixels'][f'miou_fg{ending}'] = foreground.last
                 sample[f'miou_image{ending}'] = 100 * full.picture_means[-1]
                 sample[f'miou_fg_image{ending}'] = (
                     100 * foreground.picture_means[-1]
