@@ -8,6 +8,8 @@ from sparc_vlm.datasets.readers import (
     Cifar,
     ClassFolders,
     CocoCaptions,
+    CocoInstances,
+    CocoPanoptic,
     CsvCaptions,
     ImageNet,
     ImageNetC,
@@ -15,6 +17,8 @@ from sparc_vlm.datasets.readers import (
     ImageNetV2,
     KarpathyCaptions,
     LabelLists,
+    PascalContext,
+    PascalVoc,
 )
 from sparc_vlm.datasets.scenes import Scenes
 from sparc_vlm.datasets.shards import ShardLoader, write_shards
@@ -35,6 +39,8 @@ __all__ = [
     'Cifar',
     'ClassFolders',
     'CocoCaptions',
+    'CocoInstances',
+    'CocoPanoptic',
     'CsvCaptions',
     'HuggingFaceTokenizer',
     'ImageNet',
@@ -48,6 +54,8 @@ __all__ = [
     'PairLoader',
     'PairSource',
     'PairTransform',
+    'PascalContext',
+    'PascalVoc',
     'Scenes',
     'ShardLoader',
     'TokenIds',

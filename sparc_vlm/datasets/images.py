@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import numpy as np
 from PIL import Image
 
 from sparc_vlm.errors import UserError
@@ -49,14 +52,53 @@ def decode_image(
     Raises:
         BrokenImage: The bytes are no picture, or not all of one.
     """
+    with reading_image(path):
+        picture = Image.open(io.BytesIO(data))
+        if at_least and picture.format == 'JPEG':
+            picture.draft(None, (at_least, at_least))
+        picture.load()
+        return to_rgb(picture)
+
+
+def decode_numbers(data: bytes, path: str) -> np.ndarray:
+    """Decodes a picture whose pixels are numbers, such as of classes.
+
+    Args:
+        data: The bytes of its file.
+        path: Where they come from, for the error.
+
+    Returns:
+        (H, W) int64, the numbers as they are stored: a palette is left out.
+
+    Raises:
+        BrokenImage: The bytes are no picture, not all of one, or one of
+            colours.
+    """
+    with reading_image(path):
+        picture = Image.open(io.BytesIO(data))
+        picture.load()
+        numbers = np.asarray(picture)
+    if numbers.ndim != 2:
+        raise BrokenImage(
+            path, f'has colours ({picture.mode}) in place of numbers'
+        )
+    return numbers.astype(np.int64)
+
+
+@contextmanager
+def reading_image(path: str) -> Iterator[None]:
+    """Turns whatever a decoder raises into a `BrokenImage`.
+
+    Args:
+        path: What is read.
+
+    Raises:
+        BrokenImage: Anything was raised.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
-            picture = Image.open(io.BytesIO(data))
-            if at_least and picture.format == 'JPEG':
-                picture.draft(None, (at_least, at_least))
-            picture.load()
-            return to_rgb(picture)
+            yield
     # A broken file can raise nearly anything from inside its decoder.
     except Exception as error:
         reason = str(error) or type(error).__name__

@@ -51,17 +51,22 @@ def _karpathy(path: str, options: dict[str, Any]) -> dict[str, Any]:
     return {**find_karpathy(path, options.get('split', 'test')), **options}
 
 
-def _coco(path: str, options: dict[str, Any]) -> dict[str, Any]:
+def _coco(kind: str) -> Reader:
     """COCO's val split, or the one that is asked for."""
-    options = dict(options)
-    return {**find_coco(path, options.pop('split', 'val')), **options}
+
+    def build(path: str, options: dict[str, Any]) -> dict[str, Any]:
+        options = dict(options)
+        split = options.pop('split', 'val')
+        return {**find_coco(path, split, kind), **options}
+
+    return build
 
 
 SCENES = reader('Scenes', '', split='test', num_images=1000)
 CAPTIONS: dict[str, Reader] = {
     'scenes': SCENES,
     'karpathy': _karpathy,
-    'coco': _coco,
+    'coco': _coco('captions'),
     'csv': reader('CsvCaptions', 'path'),
 }
 
@@ -77,10 +82,18 @@ LABELLED: dict[str, Reader] = {
     'cifar': reader('Cifar'),
 }
 
+SEGMENTED: dict[str, Reader] = {
+    'scenes': SCENES,
+    'voc': reader('PascalVoc'),
+    'context': reader('PascalContext'),
+    'coco': _coco('instances'),
+    'panoptic': _coco('panoptic'),
+}
+
 KINDS: dict[str, dict[str, Reader]] = {
     'classification': LABELLED,
     'retrieval': CAPTIONS,
-    'segmentation': {'scenes': SCENES},
+    'segmentation': SEGMENTED,
     'pointing': {'scenes': SCENES},
 }
 """By the task's name in small letters, the readers by their kind."""

@@ -56,48 +56,53 @@ def _coco(path: str) -> Found:
     root = _folder(path, 'coco')
     train = _coco_split(root, 'train')
     if train is None:
-        raise _no_captions(root, 'train')
+        raise _no_coco(root, 'train', 'captions')
     return {'train': train, 'val': _coco_split(root, 'val')}
 
 
-def find_coco(path: str, split: str) -> dict:
+def find_coco(path: str, split: str, kind: str = 'captions') -> dict:
     """Config of a split of a folder in COCO's layout.
 
     Args:
         path: The folder.
         split: 'train' or 'val', or as it is written in the files' names.
+        kind: Of the annotations: 'captions', 'instances' or 'panoptic'.
 
     Raises:
-        FileNotFoundError: There is no folder, or no captions of that split.
+        FileNotFoundError: There is no folder, or no such annotations of that
+            split.
     """
     root = _folder(path, 'coco')
-    config = _coco_split(root, split)
+    config = _coco_split(root, split, kind)
     if config is None:
-        raise _no_captions(root, split)
+        raise _no_coco(root, split, kind)
     return config
 
 
-def _no_captions(root: Path, split: str) -> MissingFileError:
+def _no_coco(root: Path, split: str, kind: str) -> MissingFileError:
     return MissingFileError(
-        f'no captions at {root}: looked for captions_{split}*.json in '
+        f'no {kind} at {root}: looked for {kind}_{split}*.json in '
         f'{root / "annotations"} and {root}'
     )
 
 
-def _coco_split(root: Path, split: str) -> dict | None:
+def _coco_split(root: Path, split: str, kind: str = 'captions') -> dict | None:
     folders = (root / 'annotations', root)
-    captions = _first(folders, f'captions_{split}*.json')
-    if captions is None:
+    annotations = _first(folders, f'{kind}_{split}*.json')
+    if annotations is None:
         return None
     # captions_train2017.json goes with train2017 and instances_train2017.
-    suffix = captions.stem.removeprefix('captions_')
-    instances = captions.with_name(f'instances_{suffix}.json')
-    return {
-        'type': 'CocoCaptions',
-        'annotations': str(captions),
-        'images': _images(root, suffix, split),
-        'instances': str(instances) if instances.is_file() else None,
+    suffix = annotations.stem.removeprefix(f'{kind}_')
+    config = {
+        'type': f'Coco{kind.capitalize()}',
+        'annotations': str(annotations),
+        'images': find_images(root, suffix, split),
     }
+    if kind == 'captions':
+        instances = annotations.with_name(f'instances_{suffix}.json')
+        is_there = instances.is_file()
+        config['instances'] = str(instances) if is_there else None
+    return config
 
 
 def _karpathy(path: str) -> Found:
@@ -153,7 +158,7 @@ def _karpathy_split(file: Path, split: str) -> dict:
     return {
         'type': 'KarpathyCaptions',
         'annotations': str(file),
-        'images': _images(file.parent, split),
+        'images': find_images(file.parent, split),
         'split': split,
     }
 
@@ -254,8 +259,12 @@ def _find_images(root: Path, *names: str) -> str | None:
     return None
 
 
-def _images(root: Path, *names: str) -> str | list[str]:
-    """Likewise; several archives if the split has none of its own.
+def find_images(root: Path, *names: str) -> str | list[str]:
+    """Where the pictures of a split are: several archives if it has no own.
+
+    Args:
+        root: The data's folder.
+        *names: The split, as the names of files and folders may have it.
 
     Raises:
         FileNotFoundError: There are no pictures in any usual place.

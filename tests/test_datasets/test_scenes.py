@@ -154,6 +154,7 @@ def test_segments_and_boxes():
         assert labels.shape == (64, 64)
         assert len(set(names)) == len(names)
         assert set(names) == {f'{t.colour} {t.shape}' for t in things}
+        assert set(names) <= set(scenes.classes)
         repeated += len(things) > len(names)
         masks = scenes.masks(index)
         for thing, box, mask in zip(

@@ -4,14 +4,20 @@ from sparc_vlm.datasets.readers.cifar import Cifar
 from sparc_vlm.datasets.readers.coco import CocoCaptions
 from sparc_vlm.datasets.readers.imagenet import ImageNet, ImageNetFolders
 from sparc_vlm.datasets.readers.imagenet_parts import ImageNetC, ImageNetV2
+from sparc_vlm.datasets.readers.instances import CocoInstances
 from sparc_vlm.datasets.readers.karpathy import KarpathyCaptions
 from sparc_vlm.datasets.readers.labelled import ClassFolders, LabelLists
+from sparc_vlm.datasets.readers.panoptic import CocoPanoptic
+from sparc_vlm.datasets.readers.pascal_context import PascalContext
 from sparc_vlm.datasets.readers.tables import CsvCaptions
+from sparc_vlm.datasets.readers.voc import PascalVoc
 
 __all__ = [
     'Cifar',
     'ClassFolders',
     'CocoCaptions',
+    'CocoInstances',
+    'CocoPanoptic',
     'CsvCaptions',
     'ImageNet',
     'ImageNetC',
@@ -19,4 +25,6 @@ __all__ = [
     'ImageNetV2',
     'KarpathyCaptions',
     'LabelLists',
+    'PascalContext',
+    'PascalVoc',
 ]

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sparc_vlm.datasets.report import Report
+from sparc_vlm.datasets.report import Report, note
 from sparc_vlm.datasets.text import read_text
 from sparc_vlm.errors import MissingFileError, UsageError
 
@@ -41,3 +41,23 @@ def read_json(path: str | Path, needs: str, reading: Report) -> dict[str, Any]:
             f'{", ".join(needs.split())}'
         )
     return content
+
+
+def picture_files(
+    path: str | Path, content: dict[str, Any], reading: Report
+) -> dict[int, str]:
+    """Name of each picture's file by its id, of a file in COCO's form.
+
+    Args:
+        path: The file.
+        content: What is in it.
+        reading: Counts pictures without an id or a name.
+    """
+    files: dict[int, str] = {}
+    for image in content['images']:
+        if 'id' in image and isinstance(image.get('file_name'), str):
+            files[image['id']] = image['file_name']
+        else:
+            where = f'{path}: {image}'
+            note(reading, 'skipped_rows', f'{where}: no id or file_name')
+    return files

@@ -13,6 +13,7 @@ from sparc_vlm.datasets.scenes.captions import Caption, write_captions
 from sparc_vlm.datasets.scenes.draw import draw
 from sparc_vlm.datasets.scenes.foils import write_foils
 from sparc_vlm.datasets.scenes.layout import Scene, lay_out
+from sparc_vlm.datasets.scenes.vocabulary import COLOURS, SHAPES
 from sparc_vlm.errors import UsageError
 from sparc_vlm.registry import DATASETS
 
@@ -116,6 +117,11 @@ class Scenes(PairSource):
         names = list(dict.fromkeys(thing.name for thing in things))
         table = [0, *(names.index(thing.name) + 1 for thing in things)]
         return np.array(table)[self._drawn(index)[1]], names
+
+    @property
+    def classes(self) -> list[str]:
+        """All names that a segment may have: every colour, every shape."""
+        return [f'{colour} {shape}' for colour in COLOURS for shape in SHAPES]
 
     def masks(self, index: int) -> np.ndarray:
         """(number of objects, size, size) bool, where each is seen."""
