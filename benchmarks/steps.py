@@ -114,7 +114,11 @@ class OurModel:
             torch.cat(batch.captions),
             torch.tensor([len(caption) for caption in batch.captions]),
         )
-        data = dict(images=batch.images, tokens=tokens)
+        # A loader's batch is in pinned memory where there is a GPU.
+        images = batch.images
+        if self.model.device.type == 'cuda':
+            images = images.pin_memory()
+        data = dict(images=images, tokens=tokens)
 
         def gradients() -> None:
             self.model.objective = loss_function

@@ -52,6 +52,7 @@ HOOKS = Registry(
     scope='sparc_vlm',
     locations=[
         'sparc_vlm.engine',
+        'sparc_vlm.features',
         'sparc_vlm.hub',
         'sparc_vlm.visualization',
     ],
@@ -59,6 +60,12 @@ HOOKS = Registry(
 OPTIM_WRAPPERS = Registry(
     'optimizer wrapper',
     parent=parents.OPTIM_WRAPPERS,
+    scope='sparc_vlm',
+    locations=['sparc_vlm.engine'],
+)
+OPTIM_WRAPPER_CONSTRUCTORS = Registry(
+    'optimizer wrapper constructor',
+    parent=parents.OPTIM_WRAPPER_CONSTRUCTORS,
     scope='sparc_vlm',
     locations=['sparc_vlm.engine'],
 )
@@ -82,7 +89,6 @@ for _parent in (
     parents.FUNCTIONS,
     parents.LOG_PROCESSORS,
     parents.MODEL_WRAPPERS,
-    parents.OPTIM_WRAPPER_CONSTRUCTORS,
     parents.OPTIMIZERS,
     parents.PARAM_SCHEDULERS,
     parents.VISBACKENDS,

@@ -26,7 +26,8 @@ class TokenBatch(NamedTuple):
         ids: (N,) int64 token ids of all captions in a row, N = sum of
             lengths.
         lengths: (B,) int64 number of tokens of each caption, begin/end marks
-            included.
+            included; on the host, wherever the rest is, since shapes follow
+            from them and a device would have to be waited for.
         real: (N,) bool, False on begin/end marks, or None where the
             tokenizer has none.
         words: (N,) int64 number of the word within its caption that each
@@ -78,9 +79,9 @@ class TokenBatch(NamedTuple):
     @property
     def mask(self) -> Tensor:
         """(B, L) bool, True on every token of the padded layout."""
-        longest = int(self.lengths.max())
-        places = torch.arange(longest, device=self.lengths.device)
-        return places < self.lengths[:, None]
+        lengths = self.lengths.cpu()
+        places = torch.arange(int(lengths.max()))
+        return to_device(places < lengths[:, None], self.ids.device)
 
     @property
     def padded_words(self) -> Tensor | None:
@@ -100,6 +101,18 @@ class TokenBatch(NamedTuple):
         # Their number is known: nobody needs to ask the device for it.
         rows = mask.flatten().nonzero_static(size=len(packed)).squeeze(1)
         return padded.flatten(0, 1).index_copy(0, rows, packed).view_as(padded)
+
+
+def to_device(values: Tensor, device: torch.device) -> Tensor:
+    """Moves what was made on the host without waiting for the device.
+
+    Args:
+        values: A tensor on the host.
+        device: Where it is needed.
+    """
+    if device.type == 'cuda' and not values.is_cuda:
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ NAMES = {
     'HOOKS': ['SafeCheckpointHook', 'ExportHook', 'AlignmentMapHook'],
     'RUNNERS': ['SparcRunner'],
     'OPTIM_WRAPPERS': ['AutocastOptimWrapper'],
+    'OPTIM_WRAPPER_CONSTRUCTORS': ['GroupingConstructor'],
 }
 # made by the runner for every run, whether a project has some or not
 BUILT = (

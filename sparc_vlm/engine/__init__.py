@@ -14,6 +14,7 @@ from sparc_vlm.engine.config_check import check_config, load_config
 from sparc_vlm.engine.config_error import ConfigError
 from sparc_vlm.engine.loops import PretrainLoop
 from sparc_vlm.engine.optim import AutocastOptimWrapper, NonFiniteError
+from sparc_vlm.engine.param_groups import GroupingConstructor
 from sparc_vlm.engine.processes import join_processes
 from sparc_vlm.engine.runner import SparcRunner
 from sparc_vlm.engine.task_loop import TaskLoop
@@ -24,6 +25,7 @@ __all__ = [
     'BrokenCheckpointError',
     'CheckpointError',
     'ConfigError',
+    'GroupingConstructor',
     'NonFiniteError',
     'PretrainLoop',
     'RefusedCheckpointError',

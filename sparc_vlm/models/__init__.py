@@ -1,10 +1,12 @@
 """Encoders, alignment, losses and objectives, and the pretrainer."""
 
 from sparc_vlm.models.encoders import (
+    EfficientNetLite0,
     HuggingFaceText,
     MMPretrainVision,
     SparcViT,
     TextTransformer,
+    TrunkWithLayers,
 )
 from sparc_vlm.models.objectives import (
     CLIP,
@@ -24,6 +26,7 @@ __all__ = [
     'MGCA',
     'PACL',
     'SPARC',
+    'EfficientNetLite0',
     'GLoRIA',
     'HuggingFaceText',
     'ImageTextPretrainer',
@@ -32,4 +35,5 @@ __all__ = [
     'SigLIP',
     'SparcViT',
     'TextTransformer',
+    'TrunkWithLayers',
 ]

@@ -98,7 +98,7 @@ def caption_info_nce(
     lengths = token_mask.sum(1)
     if average == 'sample':
         own = (losses.sum(1) / lengths.clamp(min=1)).sum()
-        count = torch.tensor(len(losses), device=losses.device)
+        count = lengths.new_full((), len(losses))
     elif average == 'token':
         own, count = losses.sum(), lengths.sum()
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sparc_vlm.structures import TokenBatch
+from sparc_vlm.structures import TokenBatch, to_device
 
 
 def real_mask(tokens: TokenBatch) -> Tensor:
@@ -27,12 +27,12 @@ def mean_of_real(features: Tensor, tokens: TokenBatch) -> Tensor:
         tokens: B captions, packed.
     """
     lengths = tokens.lengths
-    rows = torch.arange(len(lengths), device=lengths.device)
-    rows = rows.repeat_interleave(lengths, output_size=len(features))
+    rows = torch.arange(len(lengths)).repeat_interleave(lengths)
+    rows = to_device(rows, features.device)
     features = features.to(torch.promote_types(features.dtype, torch.float32))
     weights = features.new_ones(len(features))
     if tokens.real is not None:
-        counts = lengths.new_zeros(len(lengths))
+        counts = rows.new_zeros(len(lengths))
         counts = counts.index_add(0, rows, tokens.real.long())
         weights = (tokens.real | (counts == 0)[rows]).to(features)
     sums = features.new_zeros(len(lengths), features.shape[1])

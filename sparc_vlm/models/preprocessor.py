@@ -14,6 +14,7 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
 from sparc_vlm.registry import MODELS
+from sparc_vlm.structures import TokenBatch
 
 
 @MODELS.register_module()
@@ -56,6 +57,21 @@ class PairPreprocessor(BaseDataPreprocessor):
         if data['images'].dtype == torch.uint8 and not self.late:
             data['images'] = self.normalise(data['images'])
         return data
+
+    def cast_data(self, data: Any) -> Any:
+        """Moves tensors; lengths of captions stay on the host.
+
+        Args:
+            data: Tensors, in any nesting of dicts, tuples and lists.
+        """
+        if not isinstance(data, TokenBatch):
+            return super().cast_data(data)
+        moved = {
+            name: super(PairPreprocessor, self).cast_data(value)
+            for name, value in data._asdict().items()
+            if name != 'lengths'
+        }
+        return TokenBatch(**moved, lengths=data.lengths)
 
     def normalise(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) bytes as normalised floats.

@@ -97,7 +97,7 @@ class Prototypes(nn.Module):
             from_image = (scale * near_image).log_softmax(1)
             from_text = (scale * near_text).log_softmax(1)
             total = (by_image * from_text + by_text * from_image).sum() / 2
-        count = torch.tensor(len(image), device=image.device)
+        count = torch.full((), len(image), device=image.device)
         return -total * (dist.get_world_size() / global_sum(count))
 
 

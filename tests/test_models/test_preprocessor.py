@@ -60,5 +60,16 @@ def test_the_rest_of_the_batch_travels_along():
     assert batch['images'].dtype == torch.uint8, 'the batch is not changed'
 
 
+def test_lengths_stay_on_the_host():
+    """The meta device stands for a GPU here."""
+    tokens = TokenBatch.from_lists([[1, 2], [3]], words=[[0, None], [0]])
+    batch = dict(images=every_byte(), tokens=tokens)
+    moved = PairPreprocessor().to('meta').cast_data(batch)
+    assert moved['images'].is_meta
+    assert moved['tokens'].ids.is_meta
+    assert moved['tokens'].words.is_meta
+    assert moved['tokens'].lengths.tolist() == [2, 1]
+
+
 def test_nothing_of_it_is_in_checkpoints():
     assert PairPreprocessor().state_dict() == {}

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sparc_vlm.models.encoders.text import pack_by_length
+from sparc_vlm.models import attention
+from sparc_vlm.models.packing import pack_by_length
 from sparc_vlm.structures import TokenBatch
 from tests.test_models.tiny_models import (
     TEXT,
@@ -71,6 +72,47 @@ def test_agrees_with_one_caption_at_a_time(lengths):
         gradients(model, (output * weights).sum()),
         gradients(model, (wanted * weights).sum()),
     )
+
+
+def by_bounds(query, key, value, bounds, key_bounds, longest, _):
+    """What the kernel for many lengths does, one caption at a time."""
+    assert bounds is key_bounds
+    sizes = bounds.diff().tolist()
+    assert max(sizes) == longest
+    parts = zip(*(x.split(sizes) for x in (query, key, value)), strict=True)
+    mixed = [
+        F.scaled_dot_product_attention(*(x.transpose(0, 1) for x in part))
+        for part in parts
+    ]
+    return torch.cat([m.transpose(0, 1) for m in mixed])
+
+
+@pytest.mark.parametrize('lengths', [[1], [9, 1, 4, 4, 2, 9, 1]])
+def test_one_kernel_for_all_lengths_agrees(lengths, monkeypatch):
+    model, tokens = encoder(), captions(lengths)
+    wanted = model(tokens)
+    monkeypatch.setattr(attention, '_in_one_kernel', lambda qkv: True)
+    monkeypatch.setattr(attention, 'varlen_attn', by_bounds)
+    torch.testing.assert_close(model(tokens), wanted)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_flash_kernel_agrees_with_one_caption_at_a_time():
+    torch.manual_seed(0)
+    changes = dict(embed_dims=64, num_heads=4)
+    model, tokens = encoder(**changes).cuda(), captions([9, 1, 4, 4, 2, 9])
+    tokens = tokens._replace(ids=tokens.ids.cuda())
+    wanted = twin(model, tokens)
+    weights = torch.linspace(-1, 2, wanted.numel()).view_as(wanted).cuda()
+    slow = gradients(model, (wanted * weights).sum())
+    model.float()
+    with torch.autocast('cuda', torch.bfloat16):
+        output = model(tokens)
+    fast = gradients(model, (output * weights).sum())
+    assert (output - wanted).abs().max() < 0.05
+    for name, gradient in slow.items():
+        length = gradient.norm()
+        assert (fast[name] - gradient).norm() < 0.05 * length + 1e-3, name
 
 
 @pytest.mark.parametrize('seed', range(4))
@@ -163,7 +205,10 @@ def test_starting_weights():
 
 
 def test_layout():
-    layout = pack_by_length(torch.tensor([2, 1, 2]))
+    layout = pack_by_length(torch.tensor([2, 1, 2]), torch.device('cpu'))
+    assert layout.bounds.tolist() == [0, 1, 3, 5]
+    assert layout.bounds.dtype == torch.int32
+    assert layout.longest == 2
     assert layout.order.tolist() == [2, 0, 1, 3, 4]
     assert layout.back.tolist() == [1, 2, 0, 3, 4]
     assert layout.places.tolist() == [0, 0, 1, 0, 1]

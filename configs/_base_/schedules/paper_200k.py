@@ -3,6 +3,7 @@ train_cfg = dict(type='PretrainLoop', max_iters=200000, val_interval=5000)
 auto_batch = dict(global_batch_size=16384)
 optim_wrapper = dict(
     type='AutocastOptimWrapper',
+    constructor='GroupingConstructor',
     dtype='bfloat16',
     optimizer=dict(
         type='AdamW', lr=9e-4, weight_decay=0.2, betas=(0.9, 0.98), fused=True

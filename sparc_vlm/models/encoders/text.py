@@ -1,31 +1,20 @@
 """TextTransformer: a caption encoder that computes nothing on padding.
 
 Captions stay packed in one long row of tokens from end to end. They are
-sorted by length first, so that all captions of one length are one dense
-block: attention runs block by block, without padding and without a mask,
+sorted by length first (see `packing`), attention stays inside each of them,
 and every other operation runs on the row as a whole.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from sparc_vlm.errors import UsageError
-from sparc_vlm.models.attention import attend
+from sparc_vlm.models.attention import attend_packed
+from sparc_vlm.models.packing import PackedLayout, pack_by_length
 from sparc_vlm.registry import MODELS
 from sparc_vlm.structures import TokenBatch
-
-
-class Block(NamedTuple):
-    """`captions` captions of `length` tokens each, `tokens` in all."""
-
-    captions: int
-    length: int
-    tokens: int
 
 
 @MODELS.register_module()
@@ -91,21 +80,21 @@ class TextTransformer(nn.Module):
         Raises:
             ValueError: A caption that is longer than `max_length`.
         """
-        layout = pack_by_length(tokens.lengths)
-        if layout.blocks[-1].length > self.max_length:
+        layout = pack_by_length(tokens.lengths, tokens.ids.device)
+        if layout.longest > self.max_length:
             raise UsageError(
-                f'a caption has {layout.blocks[-1].length} tokens, but '
-                f'max_length is {self.max_length}: truncate it first'
+                f'a caption has {layout.longest} tokens, but max_length is '
+                f'{self.max_length}: truncate it first'
             )
         features = self.token_embed(tokens.ids[layout.order])
         features = features + self.pos_embed(layout.places)
         for layer in self.layers:
             if self.with_cp and self.training:
                 features = checkpoint(
-                    layer, features, layout.blocks, use_reentrant=False
+                    layer, features, layout, use_reentrant=False
                 )
             else:
-                features = layer(features, layout.blocks)
+                features = layer(features, layout)
         return self.final_norm(features)[layout.back]
 
 
@@ -130,73 +119,14 @@ class TextLayer(nn.Module):
             nn.Linear(4 * embed_dims, embed_dims),
         )
 
-    def forward(self, features: Tensor, blocks: list[Block]) -> Tensor:
-        """Args as in `TextTransformer`; (N, C) in, (N, C) out."""
-        features = features + self.proj(
-            self._attend(self.qkv(self.norm1(features)), blocks)
-        )
+    def forward(self, features: Tensor, layout: PackedLayout) -> Tensor:
+        """(N, C) in, (N, C) out.
+
+        Args:
+            features: Of the sorted row's tokens.
+            layout: Which of them make a caption.
+        """
+        qkv = self.qkv(self.norm1(features))
+        mixed = attend_packed(qkv, self.num_heads, layout)
+        features = features + self.proj(mixed)
         return features + self.mlp(self.norm2(features))
-
-    def _attend(self, qkv: Tensor, blocks: list[Block]) -> Tensor:
-        outputs = []
-        for block, part in zip(
-            blocks, qkv.split([b.tokens for b in blocks]), strict=True
-        ):
-            # (captions, length, 3, heads, C') -> 3 x (captions, heads, ...)
-            query, key, value = part.view(
-                block.captions, block.length, 3, self.num_heads, -1
-            ).permute(2, 0, 3, 1, 4)
-            attended = attend(query, key, value)
-            outputs.append(attended.transpose(1, 2).reshape(block.tokens, -1))
-        return torch.cat(outputs)
-
-
-class PackedLayout(NamedTuple):
-    """How captions sorted by length stand in one row.
-
-    Attributes:
-        order: (N,) for each place of the sorted row, the token that stands
-            there.
-        back: (N,) the inverse of `order`.
-        places: (N,) position of each sorted token inside its caption.
-        blocks: Runs of captions of one length, shortest first.
-    """
-
-    order: Tensor
-    back: Tensor
-    places: Tensor
-    blocks: list[Block]
-
-
-def pack_by_length(lengths: Tensor) -> PackedLayout:
-    """Sorts captions by length.
-
-    The layout is worked out on the host, which has to know the lengths of
-    the blocks: on a GPU that waits for the device once, not at every step.
-
-    Args:
-        lengths: (B,) tokens of each caption, all at least 1.
-    """
-    device, lengths = lengths.device, lengths.cpu()
-    captions = lengths.argsort(stable=True)
-    starts = lengths.cumsum(0) - lengths
-    ordered = lengths[captions]
-    total = int(lengths.sum())
-    ends = ordered.cumsum(0)
-    places = torch.arange(total)
-    places = places - (ends - ordered).repeat_interleave(ordered)
-    order = starts[captions].repeat_interleave(ordered) + places
-    back = torch.empty_like(order)
-    back[order] = torch.arange(total)
-    sizes, counts = ordered.unique_consecutive(return_counts=True)
-    blocks = [
-        Block(count, size, count * size)
-        for size, count in zip(sizes.tolist(), counts.tolist(), strict=True)
-    ]
-    return PackedLayout(
-        *(
-            index.to(device, non_blocking=True)
-            for index in (order, back, places)
-        ),
-        blocks,
-    )

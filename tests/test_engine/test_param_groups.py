@@ -1,0 +1,74 @@
+"""Fewer groups, the same update."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from mmengine.optim import DefaultOptimWrapperConstructor
+from torch import nn
+
+from sparc_vlm.engine.param_groups import GroupingConstructor, merge_groups
+
+WRAPPER = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=0.1, weight_decay=0.5),
+)
+PARAMWISE = dict(
+    norm_decay_mult=0.0,
+    bias_decay_mult=0.0,
+    custom_keys={'1': dict(lr_mult=0.5)},
+)
+
+
+def model():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(3, 4), nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 1)
+    )
+
+
+def groups(constructor, paramwise):
+    wrapper = constructor(dict(WRAPPER), paramwise)(model())
+    return wrapper.optimizer.param_groups
+
+
+def test_a_group_for_each_setting():
+    found = groups(GroupingConstructor, PARAMWISE)
+    sizes = [
+        (g['lr'], g['weight_decay'], [p.numel() for p in g['params']])
+        for g in found
+    ]
+    assert sizes == [
+        (0.1, 0.5, [12, 4]),  # the weights that decay
+        (0.1, 0.0, [4, 4, 4, 1]),  # biases and the norm
+        (0.05, 0.5, [16, 4]),  # '1': by its own rule alone
+    ]
+    assert len(groups(DefaultOptimWrapperConstructor, PARAMWISE)) == 8
+
+
+def test_nothing_to_tell_apart_is_one_group():
+    assert len(groups(GroupingConstructor, None)) == 1
+
+
+def test_the_update_is_the_same():
+    moved = []
+    for constructor in (GroupingConstructor, DefaultOptimWrapperConstructor):
+        trained = model()
+        wrapper = constructor(dict(WRAPPER), copy.deepcopy(PARAMWISE))(trained)
+        for step in range(3):
+            images = torch.linspace(-1, 1 + step, 6).view(2, 3)
+            wrapper.update_params(trained(images).square().mean())
+        moved.append(trained.state_dict())
+    torch.testing.assert_close(moved[0], moved[1], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize('other', [dict(lr=1.0), dict(lr=0.5, extra=True)])
+def test_other_settings_stay_apart(other):
+    first, second = dict(params=[1], lr=0.5), dict(params=[2], **other)
+    again = dict(lr=0.5, params=[3])
+    assert merge_groups([first, second, again]) == [
+        dict(params=[1, 3], lr=0.5),
+        second,
+    ]
