@@ -1,0 +1,174 @@
+import json
+import statistics
+
+import pytest
+
+from sparc_vlm.evaluation.statistics import Scores, bootstrap
+from sparc_vlm.study import read_sheet, read_study, write_report
+from sparc_vlm.study.figures import sweep_figure
+from sparc_vlm.study.tables import cost_table, difference_table, task_table
+from tests.test_study.made import ROOT, STUDY, run, write_study
+
+PICTURES = """
+tasks += [dict(type='Segmentation', dataset=tasks[0]['dataset'])]
+pictures = dict(dataset=tasks[0]['dataset'], indices=[0, 2])
+arms[0]['note'] = 'As ever.'
+"""
+
+
+def report_of(path, work_dir, failures=()):
+    study = read_study(path, ROOT)
+    out = work_dir / 'out'
+    page = write_report(study, work_dir, out, ROOT, list(failures))
+    return json.loads((out / 'results.json').read_text()), page
+
+
+def test_a_page_with_tables_and_figures(trainer, tmp_path):
+    path = write_study(tmp_path, STUDY + PICTURES)
+    runner = run(path, tmp_path / 'work')
+    report, page = report_of(path, tmp_path / 'work', runner.failures)
+    text = page.read_text('utf-8')
+    markdown = page.with_suffix('.md').read_text('utf-8')
+    for said in (
+        'Zero-shot retrieval, R@K',
+        'Zero-shot segmentation, mean IoU',
+        'Pointing game on the words of captions',
+        'Cost of training',
+        'retrieved first',
+        'As ever.',
+    ):
+        assert said in text
+        assert said in markdown
+    # The curves and the two pictures.
+    assert text.count('data:image/png') == 3
+    names = {path.stem for path in (page.parent / 'figures').glob('*.png')}
+    assert names == {'curves', 'maps-0', 'maps-2'}
+    assert 'FAILED' not in text
+    assert report['failed'] == report['missing'] == []
+    arm = report['arms']['SPARC']
+    assert arm['recipe'] == 'sparc_vittiny_scenes.py'
+    assert "type='SPARC'" in arm['config']
+    assert arm['seeds'] == [0]
+    assert arm['peak_bytes'] == 3e9
+    assert arm['step_seconds'] == 0.5
+    assert arm['evaluation']['retrieval']['seconds'][0] > 0
+    assert report['versions']['torch']
+    assert report['pictures']['retrieval'] == 6
+
+
+def test_numbers_are_those_of_the_sheets(study, trainer, tmp_path):
+    run(study, tmp_path / 'work')
+    report, _ = report_of(study, tmp_path / 'work')
+
+    def sheet(run):
+        folder = tmp_path / 'work' / run / 'results'
+        return read_sheet(folder / 'retrieval.json.gz')
+
+    def scores(*runs):
+        samples = [[s['i2t_r1'] for s in sheet(r)['samples']] for r in runs]
+        return Scores(100 * Scores(samples).values)
+
+    runs = 'clip/seed0', 'clip/seed1'
+    metric = report['arms']['CLIP']['metrics']['retrieval']['i2t_r1']
+    values = [sheet(run)['metrics']['i2t_r1'] for run in runs]
+    assert metric['seeds'] == values
+    assert metric['mean'] == statistics.fmean(values)
+    assert metric['spread'] == statistics.stdev(values)
+    alone = bootstrap(scores(*runs))
+    assert metric['interval'] == pytest.approx([alone.low, alone.high])
+    assert 'difference' not in metric
+    other = report['arms']['SPARC']['metrics']['retrieval']['i2t_r1']
+    pair = bootstrap(scores('sparc/seed0'), scores(*runs))
+    assert other['spread'] is None
+    assert other['difference']['mean'] == pytest.approx(pair.value)
+    assert other['difference']['interval'] == pytest.approx(
+        [pair.low, pair.high]
+    )
+
+
+def test_what_is_missing_is_said_and_the_rest_shown(study, trainer, tmp_path):
+    trainer.codes['sparc/seed0'] = trainer.codes['clip/seed1'] = 9
+    runner = run(study, tmp_path / 'work')
+    report, page = report_of(study, tmp_path / 'work', runner.failures)
+    text = page.read_text('utf-8')
+    assert (
+        'FAILED: SPARC, seed 0: training: training ended with code 9' in text
+    )
+    assert report['missing'] == ['CLIP, seed 1 (0 of 2 tasks)', 'SPARC']
+    assert list(report['arms']) == ['CLIP']
+    # Nothing is beside the baseline.
+    assert 'R@K: difference to' not in text
+
+
+def test_nothing_there_is_no_page(study, trainer, tmp_path):
+    assert (
+        write_report(
+            read_study(study, ROOT), tmp_path / 'work', tmp_path, ROOT, []
+        )
+        is None
+    )
+
+
+def entry(mean, low=None, high=None, spread=None):
+    found = {'mean': mean, 'spread': spread, 'seeds': [mean]}
+    if low is not None:
+        found['difference'] = {'mean': mean - 50, 'interval': [low, high]}
+    return found
+
+
+def made_report():
+    """Three arms on one metric, a value each but for the baseline."""
+    arms = {
+        'base': {'value': None, 'metrics': {'t': {'hit': entry(50.0)}}},
+        'up': {
+            'value': 1.0,
+            'metrics': {'t': {'hit': entry(60.04, 2.0, 18.0, 1.26)}},
+        },
+        'down': {
+            'value': 10.0,
+            'metrics': {'t': {'hit': entry(44.0, -9.0, -1.0)}},
+        },
+    }
+    more = {'checkpoint': None, 'seeds': [0], 'seconds': [90.0]}
+    for arm in arms.values():
+        arm.update(more, options={}, step_seconds=None, peak_bytes=None)
+    return {
+        'baseline': 'base',
+        'arms': arms,
+        'types': {'t': 'Foils'},
+        'chance': {'t': {'hit': 50.0}},
+        'pictures': {'t': 7},
+    }
+
+
+def test_marks_tell_where_the_interval_lies():
+    table = task_table(made_report(), 't')
+    assert table.rows == [
+        ['', 'hit'],
+        ['base', '50.0'],
+        ['up', '60.0 ±1.3 ▲'],
+        ['down', '44.0 ▼'],
+        ['chance', '50.0'],
+    ]
+    assert table.marked == {(2, 1)}
+    assert '**60.0 ±1.3 ▲**' in table.markdown()
+    assert table.title == 'Captions against foils: t'
+    rows = difference_table(made_report(), 't').rows
+    assert rows[1:] == [
+        ['up', '+10.0 [+2.0, +18.0]'],
+        ['down', '-6.0 [-9.0, -1.0]'],
+    ]
+    assert cost_table(made_report()).rows[1] == [
+        *('base', '1', '-', '-', '1.5', '-')
+    ]
+
+
+def test_a_sweep_is_drawn_over_its_values():
+    report = made_report()
+    (panel,) = sweep_figure(report).axes
+    line, base = panel.lines
+    assert line.get_xydata().tolist() == [[1, 60.04], [10, 44]]
+    assert set(base.get_ydata()) == {50}
+    assert panel.get_xscale() == 'log'
+    report['arms']['up']['value'] = None
+    assert sweep_figure(report) is None

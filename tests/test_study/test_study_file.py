@@ -1,0 +1,123 @@
+import pytest
+
+from sparc_vlm.engine import ConfigError
+from sparc_vlm.errors import UserError
+from sparc_vlm.study import build_tasks, choose, read_study
+from tests.test_study.made import ROOT, STUDY, write_study
+
+
+def read(folder, more=''):
+    return read_study(write_study(folder, STUDY + more), ROOT)
+
+
+def test_what_a_study_says(tmp_path):
+    study = read(
+        tmp_path,
+        'steps = 90\nseeds = [4, 7]\n'
+        "options = {'optim_wrapper': dict(optimizer=dict(lr=0.1))}\n"
+        "arms[1]['options'] = {'model.objective.threshold': 0.5}\n"
+        "arms[1]['value'] = 0.5\n"
+        "baseline = 'SPARC'\n",
+    )
+    clip, sparc = study.arms
+    # An arm's own seeds go before the study's.
+    assert clip.seeds == (0, 1)
+    assert sparc.seeds == (4, 7)
+    assert sparc.options == {
+        'train_cfg.max_iters': 90,
+        'train_cfg.val_interval': 30,
+        'param_scheduler.0.end': 9,
+        'param_scheduler.1.begin': 9,
+        'optim_wrapper.optimizer.lr': 0.1,
+        'model.objective.threshold': 0.5,
+    }
+    assert study.baseline == 'SPARC'
+    assert study.title == 'Colours'
+    run = sparc.run(7, tmp_path, ROOT)
+    assert run.folder == tmp_path / 'sparc' / 'seed7'
+    assert run.options['randomness.seed'] == 7
+    assert [(arm.name, seed) for arm, seed in study.units] == [
+        ('CLIP', 0),
+        ('SPARC', 4),
+        ('CLIP', 1),
+        ('SPARC', 7),
+    ]
+
+
+def test_data_of_an_arm_go_before_the_studys(tmp_path):
+    for name in ('a', 'b'):
+        rows = 'path,caption\nx.png,a cat\n'
+        (tmp_path / f'{name}.csv').write_text(rows)
+    study = read(
+        tmp_path,
+        f"data = 'csv:{tmp_path}/a.csv'\nval_data = 'csv:{tmp_path}/b.csv'\n"
+        f"arms[0]['data'] = ['csv:{tmp_path}/b.csv']\n",
+    )
+    clip, sparc = (arm.flags for arm in study.arms)
+    assert clip[:2] == ('--data', f'csv:{tmp_path}/b.csv')
+    assert sparc[:2] == ('--data', f'csv:{tmp_path}/a.csv')
+    assert sparc[2:] == ('--val-data', f'csv:{tmp_path}/b.csv')
+
+
+@pytest.mark.parametrize(
+    ('more', 'said'),
+    [
+        ('seed = 3', 'unknown seed; did you mean seeds'),
+        ('arms = []', 'lists no arms: name at least one'),
+        ('tasks = []', 'lists no tasks'),
+        ("baseline = 'SPARK'", 'no arm SPARK; did you mean SPARC'),
+        ("pictures = dict(arms=['no'])", 'there is no arm no'),
+        ("arms[0]['step'] = 1", 'arm CLIP: unknown step; did you mean steps'),
+        ("arms[1]['name'] = 'CLIP'", 'two arms are called CLIP'),
+        ("arms[1]['name'] = 'clip'", 'two arms are called'),
+        ('arms = [dict(config="x")]', 'an arm has no name'),
+        ("arms = [dict(name='a')]", 'arm a needs a config or a checkpoint'),
+        ("arms[0]['config'] = 'configs/clip_vit.py'", 'no config'),
+        ("arms[0]['seeds'] = 0", 'seeds must be a number'),
+        ("arms[0]['seeds'] = [1, 1]", 'different numbers'),
+        ("arms[0]['options'] = {'model.objektive': 1}", 'arm CLIP: '),
+        ("options = {'custom_hooks': [dict(type='X')]}", 'write a config'),
+        ("arms[0]['checkpoint'] = 'x'", 'takes no config and no seeds'),
+        ("arms = [dict(name='a', checkpoint='no/where')]", 'no model at'),
+        ("tasks = ['retrival:scenes:']", 'did you mean retrieval'),
+    ],
+)
+def test_mistakes_are_said_before_any_work(tmp_path, more, said):
+    with pytest.raises(UserError) as caught:
+        read(tmp_path, more)
+    assert said in str(caught.value)
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('more', 'said'),
+    [
+        ("tasks[1]['type'] = 'Retrieval'", 'two tasks have the same name'),
+        ("tasks[0]['type'] = 'Retrieved'", 'the task Retrieved cannot'),
+        ("tasks[0]['k'] = 3", 'the task Retrieval cannot be built'),
+        ("tasks[0]['batch_size'] = 0", 'batch_size'),
+    ],
+)
+def test_tasks_that_cannot_be_built(tmp_path, more, said):
+    with pytest.raises(UserError, match=said):
+        build_tasks(read(tmp_path, more))
+
+
+def test_choosing_arms(tmp_path):
+    study = read(tmp_path)
+    assert choose(study, []) == list(study.arms)
+    assert choose(study, ['SPARC']) == [study.arms[1]]
+    with pytest.raises(ConfigError, match='did you mean SPARC'):
+        choose(study, ['SPARK'])
+
+
+@pytest.mark.parametrize(
+    'path',
+    sorted((ROOT / 'projects' / 'pretraining_study').glob('*.py')),
+    ids=lambda path: path.stem,
+)
+def test_the_studies_of_the_project_can_be_read(path, request):
+    study = read_study(path, ROOT)
+    build_tasks(study)
+    folders = [arm.folder for arm in study.arms]
+    assert len(set(folders)) == len(folders)
