@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import replace
 from functools import cache
-from math import log
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 from sparc_vlm.datasets import Scenes
 from sparc_vlm.datasets.scenes import (
     ALTERATIONS,
     Backdrop,
-    Caption,
     Mention,
     Place,
     Relation,
@@ -109,7 +108,11 @@ def test_one_word_differs(kind):
         ((a, b),) = changes(pair)
         assert {a, b} <= set(ONE_WORD[kind]), pair
         # One thing stays one thing.
-        assert a.endswith('s') == b.endswith('s') or kind != 'replace_object'
+        assert is_plural(a) == is_plural(b) or kind != 'replace_object'
+
+
+def is_plural(noun):
+    return noun not in scene_grammar.SHAPES and noun.endswith('s')
 
 
 def test_opposite_relation():
@@ -142,45 +145,68 @@ def test_swapped_words_are_the_same_words():
 
 
 def test_added_object_leaves_the_rest():
-    """Without what joins a list, the caption's words are all there."""
-    for scene, pair in of_kind('add_object'):
-        before, after = (
-            [w for w in words(pair[key]) if w not in (',', 'and', 'with')]
+    """What differs is one mention, of as many words, of one thing."""
+    for _, pair in of_kind('add_object'):
+        marked = [
+            scene_grammar.MENTION.sub(r'<\g<0>>', pair[key])
             for key in ('caption', 'foil')
-        )
-        extra = list((Counter(after) - Counter(before)).elements())
-        rest = iter(after)
-        assert all(word in rest for word in before), pair
-        assert 'a' in extra and 2 <= len(extra) <= 5, pair
-        assert set(extra) & set(scene_grammar.NOUNS), pair
+        ]
+        parts = [re.split('[<>]', text) for text in marked]
+        ((a, b),) = [(a, b) for a, b in zip(*parts, strict=True) if a != b]
+        assert len(a.split()) == len(b.split()), pair
+        assert {a.split()[0], b.split()[0]} <= {'a', 'an'}, pair
+        # Something else is said besides.
+        assert len(parts[0]) > 3 or ',' in pair['caption'], pair
 
 
-def test_words_alone_hardly_tell():
-    """Log odds of words, learned on one half, choose on the other.
+def features(text):
+    """Counts of a caption's words, and how often it says one again."""
+    counts = Counter(words(text))
+    said = set(scene_grammar.NOUNS) | set(scene_grammar.COLOURS)
+    counts['again'] = sum(n - 1 for word, n in counts.items() if word in said)
+    return counts
 
-    What is added is the exception: a foil is longer than its caption.
+
+def differences(pairs, names):
+    """(N, F) features of the true captions less those of the foils."""
+    rows = []
+    for pair in pairs:
+        true, false = features(pair['caption']), features(pair['foil'])
+        rows.append([true[name] - false[name] for name in names])
+    return np.array(rows, float)
+
+
+@pytest.mark.parametrize('kind', ALTERATIONS)
+def test_words_alone_hardly_tell(kind):
+    """A regression on bags of words, learned on one half, guesses.
+
+    Ties count half. The bounds are three standard deviations of a coin's
+    share on so many pairs, and two percent that shapes of another place and
+    room for the last of five give away.
     """
-    for kind in set(ALTERATIONS) - {'add_object'}:
-        pairs = [pair for _, pair in of_kind(kind)]
-        half = len(pairs) // 2
-        seen = defaultdict(Counter)
-        for pair in pairs[:half]:
-            for key in ('caption', 'foil'):
-                seen[key].update(words(pair[key]))
+    pairs = [pair for _, pair in of_kind(kind)]
+    half = len(pairs) // 2
+    names = sorted({n for p in pairs[:half] for n in features(p['caption'])})
+    seen, unseen = (
+        differences(part, names) for part in (pairs[:half], pairs[half:])
+    )
 
-        def odds(text, seen=seen):
-            return sum(
-                log((seen['caption'][word] + 1) / (seen['foil'][word] + 1))
-                for word in words(text)
-            )
-
-        margins = np.array(
-            [odds(p['caption']) - odds(p['foil']) for p in pairs[half:]]
+    def loss(weights):
+        margins = seen @ weights
+        wrong = 1 / (1 + np.exp(margins))
+        penalty = 0.01 * weights
+        return (
+            np.logaddexp(0, -margins).mean() + penalty @ weights / 2,
+            penalty - seen.T @ wrong / len(seen),
         )
-        ties = np.abs(margins) < 1e-9
-        right = np.where(ties, 0.5, margins > 0).mean()
-        assert 0.4 < right < 0.6, (kind, right)
-        assert kind != 'swap_attributes' or ties.all()
+
+    start = np.zeros(len(names))
+    weights = minimize(loss, start, jac=True, method='L-BFGS-B').x
+    margins = unseen @ weights
+    ties = np.abs(margins) < 1e-9
+    right = np.where(ties, 0.5, margins > 0).mean()
+    assert abs(right - 0.5) < 0.02 + 1.5 / np.sqrt(len(unseen)), right
+    assert kind != 'swap_attributes' or ties.all()
 
 
 def thing(colour, shape, x, y=0.5, size='small'):
@@ -229,20 +255,3 @@ def test_what_is_false_beyond_doubt(claim, expected):
     )
     assert contradicts(claim, scene) == expected
     assert not (expected and claim.holds(scene))
-
-
-@pytest.mark.parametrize('place', [0, 1, 2])
-def test_insertion_keeps_the_wording(place):
-    for wording in range(0, 60_000, 997):
-        claims = [Mention(1, 'star', size='small'), BLUE]
-        text = Caption(tuple(claims), wording).text
-        new = Mention(1, 'oval', size='large')
-        longer = Caption(tuple(claims), wording).insert(place, new, wording)
-        assert [c for c in longer.claims if c != new] == claims
-        assert longer.claims[place] == new
-        kept = re.sub(r'an? (large|big) oval', '', longer.text)
-        joints = re.compile(r' (and|with) |, ')
-        assert joints.sub(' ', kept).split() == joints.sub(' ', text).split()
-        assert bool(re.search(' with ', text[20:])) == bool(
-            re.search(' with ', longer.text[20:])
-        )

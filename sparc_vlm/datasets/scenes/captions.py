@@ -81,19 +81,6 @@ class Caption:
         text = opening + _join(listed, words.pick((' and ', ' with ')))
         return ', '.join([text, *others])
 
-    def insert(self, place: int, mention: Mention, synonym: int) -> Caption:
-        """Names more in a list of mentions, in otherwise the same words.
-
-        Args:
-            place: Where, at most the number of mentions that it begins with.
-            mention: What is named there.
-            synonym: Which word for its size, from 0.
-        """
-        high, low = divmod(self.wording, _SYNONYMS**place)
-        digits = _SYNONYMS * high + synonym % _SYNONYMS
-        claims = (*self.claims[:place], mention, *self.claims[place:])
-        return Caption(claims, _SYNONYMS**place * digits + low)
-
     def holds(self, scene: Scene) -> bool:
         """Whether every claim is true of a scene."""
         return all(claim.holds(scene) for claim in self.claims)
