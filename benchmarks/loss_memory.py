@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             objective.scores, lambda: progress.advance(task)
         )
     progress.update(task, total=total)
+    started = time.process_time()
     with progress:
         loss, seconds, forward = forward_backward(
             lambda given: sum_of_losses(objective(given)), pairs, args.autocast
@@ -142,6 +144,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         ],
         seconds=seconds,
         forward_seconds=forward,
+        # Of all threads: what counts where the machine did other work too.
+        cpu_seconds=time.process_time() - started,
         pairs_per_second=args.batch**2 / seconds,
         peak_bytes=peak_memory(args.device),
         before_inputs_bytes=0 if on_gpu else start_memory,
