@@ -95,5 +95,16 @@ KINDS: dict[str, dict[str, Reader]] = {
     'retrieval': CAPTIONS,
     'segmentation': SEGMENTED,
     'pointing': {'scenes': SCENES},
+    'grounding': {
+        'flickr30k-entities': reader('FlickrEntities'),
+        'entities': reader('EntityLines', 'path'),
+    },
+    'k_precision': CAPTIONS,
+    'human_judgement': {
+        'flickr8k-expert': reader('Flickr8kJudgements', judges='expert'),
+        'flickr8k-crowdflower': reader(
+            'Flickr8kJudgements', judges='crowdflower'
+        ),
+    },
 }
 """By the task's name in small letters, the readers by their kind."""

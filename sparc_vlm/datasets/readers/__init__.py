@@ -2,9 +2,12 @@
 
 from sparc_vlm.datasets.readers.cifar import Cifar
 from sparc_vlm.datasets.readers.coco import CocoCaptions
+from sparc_vlm.datasets.readers.entity_lines import EntityLines
+from sparc_vlm.datasets.readers.flickr_entities import FlickrEntities
 from sparc_vlm.datasets.readers.imagenet import ImageNet, ImageNetFolders
 from sparc_vlm.datasets.readers.imagenet_parts import ImageNetC, ImageNetV2
 from sparc_vlm.datasets.readers.instances import CocoInstances
+from sparc_vlm.datasets.readers.judgements import Flickr8kJudgements
 from sparc_vlm.datasets.readers.karpathy import KarpathyCaptions
 from sparc_vlm.datasets.readers.labelled import ClassFolders, LabelLists
 from sparc_vlm.datasets.readers.panoptic import CocoPanoptic
@@ -19,6 +22,9 @@ __all__ = [
     'CocoInstances',
     'CocoPanoptic',
     'CsvCaptions',
+    'EntityLines',
+    'Flickr8kJudgements',
+    'FlickrEntities',
     'ImageNet',
     'ImageNetC',
     'ImageNetFolders',
