@@ -3,7 +3,10 @@
 from sparc_vlm.evaluation.task import Task, TaskResult, progress_bar
 from sparc_vlm.evaluation.tasks import (
     Classification,
+    Grounding,
+    HumanJudgement,
     KnnProbe,
+    KPrecision,
     LinearProbe,
     PatchProbe,
     Pointing,
@@ -13,6 +16,9 @@ from sparc_vlm.evaluation.tasks import (
 
 __all__ = [
     'Classification',
+    'Grounding',
+    'HumanJudgement',
+    'KPrecision',
     'KnnProbe',
     'LinearProbe',
     'PatchProbe',

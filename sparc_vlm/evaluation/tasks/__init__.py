@@ -1,6 +1,9 @@
 """The zero-shot tasks, one file each."""
 
 from sparc_vlm.evaluation.tasks.classification import Classification
+from sparc_vlm.evaluation.tasks.grounding import Grounding
+from sparc_vlm.evaluation.tasks.human_judgement import HumanJudgement
+from sparc_vlm.evaluation.tasks.k_precision import KPrecision
 from sparc_vlm.evaluation.tasks.patch_probe import PatchProbe
 from sparc_vlm.evaluation.tasks.pointing import Pointing
 from sparc_vlm.evaluation.tasks.probes import KnnProbe, LinearProbe
@@ -9,6 +12,9 @@ from sparc_vlm.evaluation.tasks.segmentation import Segmentation
 
 __all__ = [
     'Classification',
+    'Grounding',
+    'HumanJudgement',
+    'KPrecision',
     'KnnProbe',
     'LinearProbe',
     'PatchProbe',
