@@ -95,6 +95,7 @@ KINDS: dict[str, dict[str, Reader]] = {
     'retrieval': CAPTIONS,
     'segmentation': SEGMENTED,
     'pointing': {'scenes': SCENES},
+    'foils': {'scenes': SCENES},
     'grounding': {
         'flickr30k-entities': reader('FlickrEntities'),
         'entities': reader('EntityLines', 'path'),

@@ -3,6 +3,7 @@
 from sparc_vlm.evaluation.task import Task, TaskResult, progress_bar
 from sparc_vlm.evaluation.tasks import (
     Classification,
+    Foils,
     Grounding,
     HumanJudgement,
     KnnProbe,
@@ -16,6 +17,7 @@ from sparc_vlm.evaluation.tasks import (
 
 __all__ = [
     'Classification',
+    'Foils',
     'Grounding',
     'HumanJudgement',
     'KPrecision',

@@ -1,6 +1,7 @@
 """The zero-shot tasks, one file each."""
 
 from sparc_vlm.evaluation.tasks.classification import Classification
+from sparc_vlm.evaluation.tasks.foils import Foils
 from sparc_vlm.evaluation.tasks.grounding import Grounding
 from sparc_vlm.evaluation.tasks.human_judgement import HumanJudgement
 from sparc_vlm.evaluation.tasks.k_precision import KPrecision
@@ -12,6 +13,7 @@ from sparc_vlm.evaluation.tasks.segmentation import Segmentation
 
 __all__ = [
     'Classification',
+    'Foils',
     'Grounding',
     'HumanJudgement',
     'KPrecision',
