@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise UsageError(f'--jobs must be at least 1, got {args.jobs}')
         study = read_study(args.study, ROOT)
         arms = choose(study, args.only)
-        tasks = [] if args.report else build_tasks(study)
+        tasks = [] if args.report else build_tasks(study.tasks)
     except UserError as error:
         console.print(f'error: {sentence(error)}', style='red', markup=False)
         return USAGE

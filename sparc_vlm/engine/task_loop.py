@@ -66,7 +66,7 @@ class TaskLoop(BaseLoop):
         tasks = evaluator if isinstance(evaluator, (list, tuple)) else None
         if tasks is None:
             tasks = [evaluator]
-        self.evaluator = _build(tasks, dict(dataloader or {}))
+        self.evaluator = build_tasks(tasks, dict(dataloader or {}))
         # Hooks ask for its length; the runner would take a dict for the
         # config of a torch loader.
         super().__init__(runner, self.evaluator)
@@ -213,8 +213,18 @@ class TaskLoop(BaseLoop):
             )
 
 
-def _build(tasks: list[Any], shared: dict[str, Any]) -> list[Any]:
-    """The tasks, each with the shared arguments that it takes."""
+def build_tasks(tasks: list[Any], shared: dict[str, Any]) -> list[Any]:
+    """The tasks of a loop.
+
+    Args:
+        tasks: Tasks, or their configs.
+        shared: Arguments for every task that takes them and does not set
+            them itself.
+
+    Raises:
+        ValueError: No task, two of one name, or an argument that no task
+            takes.
+    """
     unused, built = set(shared), []
     for task in tasks:
         if isinstance(task, dict):

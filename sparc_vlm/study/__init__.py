@@ -1,7 +1,7 @@
 """Comparisons of objectives: trained alike, measured alike, put on a page."""
 
 from sparc_vlm.study.arm import Arm, set_aside, shortened
-from sparc_vlm.study.flags import task_config
+from sparc_vlm.study.flags import split_flags, task_config
 from sparc_vlm.study.measure import measure, read_sheet, write_sheet
 from sparc_vlm.study.models import best_device, open_model
 from sparc_vlm.study.plan import Study, build_tasks, choose
@@ -24,6 +24,7 @@ __all__ = [
     'read_study',
     'set_aside',
     'shortened',
+    'split_flags',
     'study_progress',
     'task_config',
     'write_report',

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from sparc_vlm.datasets.kinds import KINDS
@@ -16,6 +17,17 @@ from sparc_vlm.engine.signatures import arguments
 from sparc_vlm.registry import DATASETS, TASKS
 
 FORM = 'TASK:KIND:PATH[,OPTION=VALUE...]'
+
+
+def split_flags(flags: Iterable[str]) -> list[str]:
+    """Flags of tasks one by one.
+
+    Args:
+        flags: A flag each, or several with commas between them.
+    """
+    return [
+        one for flag in flags for one in re.split(r',(?=\w+:[\w-]+:)', flag)
+    ]
 
 
 def task_config(task: str | dict[str, Any]) -> dict[str, Any]:

@@ -79,9 +79,14 @@ def evaluation_settings(
 
 
 def fingerprint(folder: Path) -> str:
-    """A name for the weights in a folder, the same for the same weights."""
+    """A name for the weights in a folder, the same for the same weights.
+
+    Args:
+        folder: Of a model, or of the run that has one.
+    """
     digest = hashlib.sha256()
-    for path in sorted(folder.glob('*.safetensors')):
+    own, runs = (folder.glob(f'{at}*.safetensors') for at in ('', 'model/'))
+    for path in sorted(own) or sorted(runs):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

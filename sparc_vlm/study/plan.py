@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sparc_vlm.engine import task_loop
 from sparc_vlm.engine.config_error import ConfigError, nearest
 from sparc_vlm.errors import UserError
-from sparc_vlm.registry import TASKS
 from sparc_vlm.study.arm import Arm
 
 
@@ -114,27 +114,25 @@ def choose(study: Study, names: Iterable[str]) -> list[StudyArm]:
     return [known[name] for name in names] or list(study.arms)
 
 
-def build_tasks(study: Study) -> list[Any]:
-    """The tasks, their data opened.
+def build_tasks(
+    configs: Sequence[dict[str, Any]], shared: dict[str, Any] | None = None
+) -> list[Any]:
+    """Tasks, their data opened.
+
+    Args:
+        configs: Of TASKS.
+        shared: Arguments for all that take them.
 
     Raises:
-        ConfigError: One cannot be built, or two have the same name.
+        UserError: One cannot be built, or two have the same name.
     """
-    tasks = []
-    for cfg in study.tasks:
-        try:
-            tasks.append(TASKS.build(dict(cfg)))
-        except UserError:
-            raise
-        except (KeyError, TypeError) as error:
-            raise ConfigError(
-                f'the task {cfg.get("type", cfg)} cannot be built: '
-                f'{" ".join(str(error).split())}'
-            ) from error
-    names = [task.name for task in tasks]
-    if len(set(names)) < len(names):
-        raise ConfigError(
-            f'two tasks have the same name ({", ".join(names)}): give each a '
-            '`name` of its own'
+    try:
+        return task_loop.build_tasks(
+            [dict(config) for config in configs], dict(shared or {})
         )
-    return tasks
+    except UserError:
+        raise
+    except (KeyError, TypeError) as error:
+        raise ConfigError(
+            f'a task cannot be built: {" ".join(str(error).split())}'
+        ) from error

@@ -5,45 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from sparc_vlm.study.measure import Sheet
+from sparc_vlm.study.titles import MEASURES, heading, title_of
 from sparc_vlm.visualization.cells import as_html, as_markdown, as_text
 from sparc_vlm.visualization.tables import MISSING
 
-HEADINGS = {
-    'Retrieval': 'Zero-shot retrieval, R@K',
-    'Segmentation': 'Zero-shot segmentation, mean IoU',
-    'Pointing': 'Pointing game on the words of captions',
-    'Grounding': 'Grounding of phrases',
-    'Foils': 'Captions against foils',
-    'KPrecision': 'Faithfulness of the caption retrieved first',
-    'Classification': 'Zero-shot classification, top-1',
-}
-MEASURES = {
-    'Retrieval': {
-        f'{way}_r{k}': f'{name} R@{k}'
-        for way, name in (('i2t', 'image to text'), ('t2i', 'text to image'))
-        for k in (1, 5, 10)
-    },
-    'Segmentation': {
-        'miou': 'mIoU',
-        'miou_patches': 'mIoU, local patches',
-        'miou_fg': 'foreground mIoU',
-        'miou_fg_patches': 'foreground mIoU, local patches',
-        'miou_image': 'per picture',
-        'miou_image_patches': 'per picture, local patches',
-        'miou_fg_image': 'foreground, per picture',
-        'miou_fg_image_patches': 'foreground, per picture, local patches',
-        'miou_all': 'all classes, mIoU',
-        'miou_patches_all': 'all classes, mIoU, local patches',
-        'miou_fg_all': 'all classes, foreground mIoU',
-        'miou_fg_patches_all': 'all classes, foreground mIoU, local patches',
-    },
-    'Pointing': {
-        'pointing': 'local patches',
-        'pointing_dense': 'dense patches',
-    },
-}
-"""Titles by the type of the task and the metric, in the order of the
-columns; of a task that is not here all metrics are shown by their names."""
 HIGHER, LOWER = '▲', '▼'
 
 
@@ -98,18 +64,14 @@ def columns_of(report: dict[str, Any], task: str) -> dict[str, str]:
         for arm in report['arms'].values()
         for metric in arm['metrics'].get(task, {})
     )
-    titles = MEASURES.get(report['types'][task])
-    if titles is None:
-        return {metric: metric.replace('_', ' ') for metric in there}
-    return {key: title for key, title in titles.items() if key in there}
+    kind = report['types'][task]
+    chosen = [key for key in MEASURES.get(kind, there) if key in there]
+    return {key: title_of(kind, key) for key in chosen}
 
 
 def heading_of(report: dict[str, Any], task: str) -> str:
     """What a table of a task is headed with."""
-    kind = report['types'][task]
-    heading = HEADINGS.get(kind, kind)
-    is_plain = task.replace('_', '') == kind.lower()
-    return heading if is_plain else f'{heading}: {task}'
+    return heading(report['types'][task], task)
 
 
 def task_table(report: dict[str, Any], task: str) -> TextTable:
@@ -139,6 +101,26 @@ def task_table(report: dict[str, Any], task: str) -> TextTable:
         f'their standard deviation. {HIGHER} {LOWER}: the 95% interval of the '
         f'difference to {report["baseline"]} lies above, below 0.',
     )
+
+
+def sheet_table(sheet: Sheet) -> TextTable:
+    """All that a task found of one model, beside chance.
+
+    Args:
+        sheet: What `measure` returned.
+    """
+    kind, chance = sheet['type'], sheet['chance']
+    rows = [['', 'found', 'chance']]
+    rows += [
+        [title_of(kind, key), _number(value), _number(chance.get(key))]
+        for key, value in sheet['metrics'].items()
+    ]
+    note = f'{len(sheet["samples"])} samples, {sheet["seconds"]:.1f} s'
+    if sheet['peak_bytes'] is not None:
+        note += f', at most {sheet["peak_bytes"] / 1e9:.2f} GB'
+    left_out = [f'{count} {why}' for why, count in sheet['skipped'].items()]
+    note += ''.join(f'; left out: {said}' for said in left_out)
+    return TextTable(rows, title=heading(kind, sheet['name']), note=note)
 
 
 def difference_table(report: dict[str, Any], task: str) -> TextTable | None:

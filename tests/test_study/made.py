@@ -11,9 +11,12 @@ from threading import Event
 from rich.console import Console
 from rich.progress import Progress
 
+from sparc_vlm import hub
+from sparc_vlm.datasets.tokenizer import CaptionTokenizer
 from sparc_vlm.study import Runner, build_tasks, read_study
 from sparc_vlm.study.progress import StudyProgress
 from tests.test_evaluation.colour_world import ColourModel
+from tests.test_models.tiny_models import WORDS, build, model_cfg
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = """
@@ -29,6 +32,16 @@ tasks = [
 ]
 del data
 """
+
+
+def save_model(folder):
+    """Writes a tiny model of ours, which nobody has trained."""
+    captions = [' '.join(WORDS[i:] + WORDS[:i]) for i in range(len(WORDS))]
+    tokenizer = CaptionTokenizer.train(captions * 4, 50, max_length=9)
+    tokenizer.save(folder / 'tokenizer')
+    path = str(folder / 'tokenizer')
+    cfg = model_cfg(tokenizer=dict(type='CaptionTokenizer', path=path))
+    return hub.save(build(cfg), folder / 'model', cfg)
 
 
 def write_study(folder, text=STUDY):
@@ -88,7 +101,7 @@ def runner_of(path, work_dir, lines=None, **more):
     console = Console(file=io.StringIO())
     progress = StudyProgress(len(study.units), Progress(console=console))
     progress.say = (lines if lines is not None else []).append
-    tasks = build_tasks(study)
+    tasks = build_tasks(study.tasks)
     return Runner(study, tasks, work_dir, ROOT, progress, **more)
 
 

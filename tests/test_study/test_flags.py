@@ -2,7 +2,7 @@ import pytest
 
 from sparc_vlm.errors import UserError
 from sparc_vlm.registry import TASKS
-from sparc_vlm.study import task_config
+from sparc_vlm.study import split_flags, task_config
 from tests.test_datasets.made import write_karpathy
 
 
@@ -31,6 +31,11 @@ def test_a_config_stays_as_it_is():
     config = {'type': 'Retrieval', 'dataset': {'type': 'Scenes'}}
     assert task_config(config) == config
     assert task_config(config) is not config
+
+
+def test_several_flags_with_commas():
+    flags = 'a_b:c-d:/x,y,k=1,a:c:', 'a:c:/p'
+    assert split_flags(flags) == ['a_b:c-d:/x,y,k=1', 'a:c:', 'a:c:/p']
 
 
 @pytest.mark.parametrize(
