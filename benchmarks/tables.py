@@ -192,6 +192,26 @@ def index_table(report: Report) -> str:
     return markdown((*head, 'MiB the process grew by'), [row])
 
 
+def large_table(reports: Sequence[Report]) -> str:
+    """Memory and time of losses at one large batch, from `loss_memory`.
+
+    Args:
+        reports: What it wrote, a row each.
+    """
+    rows = []
+    for report in reports:
+        fields = 'peak_bytes', 'inputs_bytes', 'gradients_bytes'
+        memory = (f'{report[field] / 2**30:.2f}' for field in fields)
+        device = report['device']
+        if device == 'cpu':
+            device += f', {report["threads"]} thread'
+        minutes = f'{report["seconds"] / 60:.1f}'
+        batch = str(report['batch'])
+        rows.append((report['objective'], device, batch, *memory, minutes))
+    head = 'loss', 'on', 'batch', 'GiB at its peak', 'of it embeddings'
+    return markdown((*head, 'their gradients', 'minutes'), rows)
+
+
 def retrieval_table(report: Report) -> str:
     """Seconds and memory of each way to rank, from `retrieval_memory`.
 
@@ -246,6 +266,9 @@ def tables(report: Report) -> Iterator[str]:
     """
     if 'shares' in report:
         yield profile_table([report])
+        return
+    if 'peak_bytes' in report:
+        yield large_table([report])
         return
     if 'retrieval' in report:
         yield retrieval_table(report)

@@ -48,6 +48,17 @@ def test_a_group_for_each_setting():
     assert len(groups(DefaultOptimWrapperConstructor, PARAMWISE)) == 8
 
 
+def test_a_line_for_each_group_is_said(log):
+    groups(GroupingConstructor, PARAMWISE)
+    said = [line for line in log if 'optimizer: ' in line]
+    assert [line.split('optimizer: ')[1].strip() for line in said] == [
+        '2 parameters, 16 values, as set for all',
+        '4 parameters, 13 values, weight_decay 0',
+        '2 parameters, 20 values, lr 0.05, weight_decay 0.5, lr_mult 0.5',
+    ]
+    assert not any('paramwise_options' in line for line in log)
+
+
 def test_nothing_to_tell_apart_is_one_group():
     assert len(groups(GroupingConstructor, None)) == 1
 
