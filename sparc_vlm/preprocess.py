@@ -87,11 +87,17 @@ def picture_batch(
     """
     if isinstance(images, Picture):
         images = [images]
-    return torch.stack([_one(image, size, resize) for image in images])
+    return torch.stack(
+        [
+            to_tensor(resize_picture(open_rgb(image), size, resize))
+            for image in images
+        ]
+    )
 
 
-def _one(image: Picture, size: int, resize: Resize) -> Tensor:
+def open_rgb(image: Picture) -> Image.Image:
+    """A picture, or the file of one, as upright 8-bit RGB."""
     if not isinstance(image, Image.Image):
         with Image.open(image) as opened:
-            image = to_rgb(opened)
-    return to_tensor(resize_picture(to_rgb(image), size, resize))
+            return to_rgb(opened)
+    return to_rgb(image)

@@ -22,13 +22,16 @@ GROUND = {
     'preprocess',
     'naming',
     'files',
+    'feature_maps',
 }
 ROOMS = {'models', 'datasets', 'evaluation', 'engine'}
 THIRD = {
     'hub',
     'recipe',
+    'adapters',
     'visualization',
     'cost',
+    'features',
     'study',
     'detection',
     'captioning',

@@ -172,10 +172,15 @@ def finite_patches(embeddings: Any, task: str) -> tuple[Tensor, Tensor]:
         task: Whose numbers are at stake.
 
     Raises:
-        ValueError: A value is not finite: any number measured on it would
-            look like one of a model that works.
+        ValueError: There is no patch, or a value is not finite: any number
+            measured on it would look like one of a model that works.
     """
     kinds = on_cpu(embeddings.patches), on_cpu(embeddings.dense)
+    if not kinds[0].shape[1]:
+        raise UsageError(
+            f'{task} needs patches in the space of text, and the model has '
+            'none'
+        )
     if not all(torch.isfinite(values).all() for values in kinds):
         raise UsageError(
             f'{task}: the model gives patches that are not finite numbers; '

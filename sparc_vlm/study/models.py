@@ -12,30 +12,35 @@ from sparc_vlm.errors import MissingFileError
 from sparc_vlm.study.measure import fingerprint
 
 PREFIXES = ('open_clip:', 'hf:')
+LOCAL = 'local-dir:'
 
 
 def open_model(name: str, device: str = 'cpu') -> Any:
     """A model to measure.
 
     Args:
-        name: What `sparc_vlm.load` takes, 'open_clip:NAME[:WEIGHTS]', where
+        name: What `sparc_vlm.load` takes; 'open_clip:NAME[:WEIGHTS]', where
             the weights are a file or a name that open_clip knows, or
-            'hf:FOLDER' for a CLIP model of transformers.
+            'open_clip:local-dir:FOLDER'; or 'hf:FOLDER' for a CLIP model of
+            transformers.
         device: Where to put it.
 
     Raises:
         MissingFileError: Nothing is there.
-        WeightsError: What is there is no model of ours.
-        MissingPackageError: The package that it needs is not installed.
+        UserError: What is there cannot be loaded, or needs a package that is
+            not installed.
     """
     check_model(name)
     if not name.startswith(PREFIXES):
         return sparc_vlm.load(name, device)
     from sparc_vlm.adapters import HuggingFaceClip, OpenClipModel
+    from sparc_vlm.adapters.open_clip_model import SELF_CONTAINED
 
     kind, _, rest = name.partition(':')
     if kind == 'hf':
         return HuggingFaceClip(rest, device=device)
+    if rest.startswith(SELF_CONTAINED):
+        return OpenClipModel(rest, device=device)
     architecture, _, weights = rest.partition(':')
     return OpenClipModel(architecture, weights or None, device=device)
 
@@ -51,21 +56,26 @@ def check_model(name: str) -> None:
     Raises:
         MissingFileError: There is not.
     """
-    is_file = not name.startswith(PREFIXES)
-    path = name.removeprefix('hf:')
-    if (is_file or name.startswith('hf:')) and not Path(path).exists():
+    path = _path(name)
+    is_file = not name.startswith('open_clip:') or LOCAL in name
+    if is_file and not path.exists():
         raise MissingFileError(
             f'there is no model at {path}: name a model folder, a checkpoint, '
-            'open_clip:NAME or hf:FOLDER'
+            'open_clip:NAME[:WEIGHTS] or hf:FOLDER'
         )
 
 
 def identity(name: str) -> str:
     """What tells one model from another, for a record of what was done."""
-    path = Path(name.removeprefix('hf:'))
+    path = _path(name)
     if path.is_dir():
         return f'{name} {fingerprint(path)}'
     if path.is_file():
         stat = path.stat()
         return f'{name} {stat.st_size} {stat.st_mtime_ns}'
     return name
+
+
+def _path(name: str) -> Path:
+    """The file or folder in a model's name, if there is one."""
+    return Path(name.rpartition(':')[2])
