@@ -5,6 +5,7 @@ from sparc_vlm.datasets.images import BrokenImage
 from sparc_vlm.datasets.loader import PairLoader
 from sparc_vlm.datasets.pairs import PairDataset, PairSource
 from sparc_vlm.datasets.readers import (
+    Aro,
     Cifar,
     ClassFolders,
     CocoCaptions,
@@ -22,6 +23,7 @@ from sparc_vlm.datasets.readers import (
     LabelLists,
     PascalContext,
     PascalVoc,
+    SugarCrepe,
 )
 from sparc_vlm.datasets.scenes import Scenes
 from sparc_vlm.datasets.shards import ShardLoader, write_shards
@@ -37,6 +39,7 @@ from sparc_vlm.datasets.tokens import TokenIds
 from sparc_vlm.datasets.transforms import PairTransform, collate
 
 __all__ = [
+    'Aro',
     'BrokenImage',
     'CaptionTokenizer',
     'Cifar',
@@ -64,6 +67,7 @@ __all__ = [
     'PascalVoc',
     'Scenes',
     'ShardLoader',
+    'SugarCrepe',
     'TokenIds',
     'all_captions',
     'collate',

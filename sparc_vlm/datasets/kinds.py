@@ -62,6 +62,14 @@ def _coco(kind: str) -> Reader:
     return build
 
 
+def _word_order(path: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Shuffles of the captions of Karpathy's test split, or another."""
+    names = ('seed', 'captions_per_image', 'max_words')
+    own = {key: options[key] for key in names if key in options}
+    rest = {key: options[key] for key in options if key not in own}
+    return {'type': 'WordOrder', 'source': _karpathy(path, rest), **own}
+
+
 SCENES = reader('Scenes', '', split='test', num_images=1000)
 CAPTIONS: dict[str, Reader] = {
     'scenes': SCENES,
@@ -95,7 +103,13 @@ KINDS: dict[str, dict[str, Reader]] = {
     'retrieval': CAPTIONS,
     'segmentation': SEGMENTED,
     'pointing': {'scenes': SCENES},
-    'foils': {'scenes': SCENES},
+    'foils': {
+        'scenes': SCENES,
+        'sugarcrepe': reader('SugarCrepe'),
+        'aro-relation': reader('Aro', part='relation'),
+        'aro-attribution': reader('Aro', part='attribution'),
+        'aro-order': _word_order,
+    },
     'grounding': {
         'flickr30k-entities': reader('FlickrEntities'),
         'entities': reader('EntityLines', 'path'),

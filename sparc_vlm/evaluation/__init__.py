@@ -14,6 +14,7 @@ from sparc_vlm.evaluation.tasks import (
     Retrieval,
     Segmentation,
 )
+from sparc_vlm.evaluation.word_order import WordOrder
 
 __all__ = [
     'Classification',
@@ -29,5 +30,6 @@ __all__ = [
     'Segmentation',
     'Task',
     'TaskResult',
+    'WordOrder',
     'progress_bar',
 ]

@@ -1,9 +1,11 @@
 """Sources of pairs in the layouts that data sets come in."""
 
+from sparc_vlm.datasets.readers.aro import Aro
 from sparc_vlm.datasets.readers.cifar import Cifar
 from sparc_vlm.datasets.readers.coco import CocoCaptions
 from sparc_vlm.datasets.readers.entity_lines import EntityLines
 from sparc_vlm.datasets.readers.flickr_entities import FlickrEntities
+from sparc_vlm.datasets.readers.foils import SugarCrepe
 from sparc_vlm.datasets.readers.imagenet import ImageNet, ImageNetFolders
 from sparc_vlm.datasets.readers.imagenet_parts import ImageNetC, ImageNetV2
 from sparc_vlm.datasets.readers.instances import CocoInstances
@@ -16,6 +18,7 @@ from sparc_vlm.datasets.readers.tables import CsvCaptions
 from sparc_vlm.datasets.readers.voc import PascalVoc
 
 __all__ = [
+    'Aro',
     'Cifar',
     'ClassFolders',
     'CocoCaptions',
@@ -33,4 +36,5 @@ __all__ = [
     'LabelLists',
     'PascalContext',
     'PascalVoc',
+    'SugarCrepe',
 ]
