@@ -128,7 +128,7 @@ class Told:
         image = torch.tensor([[1.0, 0, 0, 0]] * count)
         if self.broken:
             image[:] = torch.nan
-        patches = patches if self.parts else None
+        patches = patches if self.parts else patches[:, :0]
         return ImageEmbeddings(patches, patches, image, (2, 2))
 
     def encode_text(self, texts):
@@ -140,7 +140,8 @@ class Told:
         tokens = torch.cat([tokens, torch.full_like(tokens, torch.nan)], 1)
         mask = torch.tensor([[True, True, False, False]] * len(texts))
         text = torch.cat([1 - good, good, good * 0, good * 0], 1)
-        tokens = tokens if self.parts else None
+        if not self.parts:
+            tokens, mask = text[:, None], mask[:, :1]
         return TextEmbeddings(tokens, text, mask)
 
 
@@ -161,7 +162,7 @@ def test_tokens_are_scored_apart_from_the_whole():
     assert result.samples[0]['margin'] == pytest.approx(-1)
 
 
-def test_models_without_tokens_or_alignment():
+def test_models_without_patches_or_alignment():
     assert set(Foils(ONE).run(Told()).metrics) == {
         'accuracy',
         'accuracy/colour',

@@ -66,9 +66,9 @@ class Foils(Task):
     * 'accuracy_aligned': the same of each token and the patches that it is
       aligned with, averaged by its weights, as the local loss compares them.
 
-    The two local ones are there where the model has tokens and patches, the
-    last also needs its `align`. Each is a mean over the kinds of foil, which
-    all count alike; 'accuracy/KIND' ... are those of one kind.
+    The two local ones are there where the model has patches, the last also
+    needs its `align`. Each is a mean over the kinds of foil, which all count
+    alike; 'accuracy/KIND' ... are those of one kind.
 
     A sample is a case: its `key`, `kind`, `caption`, `foils`, `margin` (by
     how much the caption's cosine is above the best foil's), 'accuracy' ...
@@ -198,9 +198,10 @@ def _pair_scores(
     """(B,) scores of B texts, each with the picture at its place."""
     own = on_cpu(images.image)[places]
     scores = {'accuracy': global_scores(own, on_cpu(texts.text))}
-    tokens, patches = texts.tokens, images.patches
-    if tokens is not None and patches is not None:
-        local = on_cpu(tokens), texts.token_mask.cpu(), on_cpu(patches)[places]
+    patches = on_cpu(images.patches)[places]
+    # Models without patches in the space of text hand on none.
+    if patches.shape[1]:
+        local = on_cpu(texts.tokens), texts.token_mask.cpu(), patches
         scores['accuracy_best_patch'] = best_patch_scores(*local)
         if alignment is not None:
             aligned = aligned_scores(*local, alignment)
