@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sparc_vlm.study.measure import Sheet
-from sparc_vlm.study.titles import MEASURES, heading, title_of
+from sparc_vlm.study.titles import compared, heading, title_of
 from sparc_vlm.visualization.cells import as_html, as_markdown, as_text
 from sparc_vlm.visualization.tables import MISSING
 
@@ -65,8 +65,7 @@ def columns_of(report: dict[str, Any], task: str) -> dict[str, str]:
         for metric in arm['metrics'].get(task, {})
     )
     kind = report['types'][task]
-    chosen = [key for key in MEASURES.get(kind, there) if key in there]
-    return {key: title_of(kind, key) for key in chosen}
+    return {key: title_of(kind, key) for key in compared(kind, there)}
 
 
 def heading_of(report: dict[str, Any], task: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 HEADINGS = {
     'Retrieval': 'Zero-shot retrieval, R@K',
     'Segmentation': 'Zero-shot segmentation, mean IoU',
@@ -35,9 +37,25 @@ MEASURES = {
         'pointing': 'local patches',
         'pointing_dense': 'dense patches',
     },
+    'Foils': {
+        'accuracy': 'all, whole',
+        'accuracy_best_patch': 'all, best patch',
+        'accuracy_aligned': 'all, aligned',
+    },
+    'Grounding': {
+        'pointing': 'pointing',
+        'pointing_last': 'pointing, last token',
+        'pointing_text': 'pointing, phrase as a text',
+        'recall': 'recall',
+        'recall_last': 'recall, last token',
+        'recall_text': 'recall, phrase as a text',
+    },
+    'KPrecision': {'k_p': 'K-P', 'k_pna': 'K-Pna'},
 }
 """Titles by the type of the task and the metric. Tables that compare models
 show these, in this order; of a task that is not here, all metrics."""
+PARTS = {'Foils': 'accuracy/'}
+"""How metrics of parts begin that such tables show as well."""
 
 
 def title_of(kind: str, metric: str) -> str:
@@ -47,8 +65,23 @@ def title_of(kind: str, metric: str) -> str:
         kind: Type of the task.
         metric: Its name.
     """
-    plain = metric.replace('_', ' ')
+    plain = metric.removeprefix(PARTS.get(kind, '')).replace('_', ' ')
     return MEASURES.get(kind, {}).get(metric, plain)
+
+
+def compared(kind: str, metrics: Iterable[str]) -> list[str]:
+    """The metrics that tables of several models show, in their order.
+
+    Args:
+        kind: Type of the task.
+        metrics: What it found.
+    """
+    there = list(metrics)
+    if kind not in MEASURES:
+        return there
+    parts = PARTS.get(kind)
+    chosen = [metric for metric in MEASURES[kind] if metric in there]
+    return chosen + [m for m in there if parts and m.startswith(parts)]
 
 
 def heading(kind: str, task: str) -> str:

@@ -6,7 +6,12 @@ import pytest
 from sparc_vlm.evaluation.statistics import Scores, bootstrap
 from sparc_vlm.study import read_sheet, read_study, write_report
 from sparc_vlm.study.figures import sweep_figure
-from sparc_vlm.study.tables import cost_table, difference_table, task_table
+from sparc_vlm.study.tables import (
+    columns_of,
+    cost_table,
+    difference_table,
+    task_table,
+)
 from tests.test_study.made import ROOT, STUDY, run, write_study
 
 PICTURES = """
@@ -135,7 +140,7 @@ def made_report():
     return {
         'baseline': 'base',
         'arms': arms,
-        'types': {'t': 'Foils'},
+        'types': {'t': 'Probe'},
         'chance': {'t': {'hit': 50.0}},
         'pictures': {'t': 7},
     }
@@ -152,7 +157,7 @@ def test_marks_tell_where_the_interval_lies():
     ]
     assert table.marked == {(2, 1)}
     assert '**60.0 ±1.3 ▲**' in table.markdown()
-    assert table.title == 'Captions against foils: t'
+    assert table.title == 'Probe: t'
     rows = difference_table(made_report(), 't').rows
     assert rows[1:] == [
         ['up', '+10.0 [+2.0, +18.0]'],
@@ -161,6 +166,24 @@ def test_marks_tell_where_the_interval_lies():
     assert cost_table(made_report()).rows[1] == [
         *('base', '1', '-', '-', '1.5', '-')
     ]
+
+
+@pytest.mark.parametrize(
+    ('kind', 'found', 'shown'),
+    [
+        ('New', ['b', 'a/c_d'], ['b', 'a/c d']),
+        ('KPrecision', ['k_p', 'k_p_own'], ['K-P']),
+        (
+            'Foils',
+            ['accuracy/add_object', 'accuracy', 'accuracy_aligned/add_object'],
+            ['all, whole', 'add object'],
+        ),
+    ],
+)
+def test_columns_of_many_metrics(kind, found, shown):
+    metrics = {key: entry(1.0) for key in found}
+    report = {'arms': {'a': {'metrics': {'t': metrics}}}, 'types': {'t': kind}}
+    assert list(columns_of(report, 't').values()) == shown
 
 
 def test_a_sweep_is_drawn_over_its_values():
