@@ -56,7 +56,7 @@ def test_seeds_are_drawn_too():
 
 
 def test_the_interval_of_many_trainings_holds_their_mean():
-    """With three seeds and many samples, mostly; too rarely, if anything."""
+    """Of three, mostly; too rarely, as `docs/study.md` says."""
     random = np.random.default_rng(0)
     held = 0
     for trial in range(100):
@@ -64,7 +64,7 @@ def test_the_interval_of_many_trainings_holds_their_mean():
         values = random.normal(0, 2, (3, 1)) + random.normal(0, 5, (3, 300))
         found = bootstrap(Scores(values), draws=300, seed=trial)
         held += found.low <= 0 <= found.high
-    assert 75 <= held <= 97
+    assert 70 <= held <= 90
 
 
 def test_weighted_mean():

@@ -1,9 +1,13 @@
+import re
+
 import pytest
 
+from sparc_vlm.datasets.kinds import KINDS
 from sparc_vlm.errors import UserError
 from sparc_vlm.registry import TASKS
 from sparc_vlm.study import split_flags, task_config
 from tests.test_datasets.made import write_karpathy
+from tests.test_study.made import ROOT
 
 
 def test_a_flag_becomes_a_task(tmp_path):
@@ -36,6 +40,17 @@ def test_a_config_stays_as_it_is():
 def test_several_flags_with_commas():
     flags = 'a_b:c-d:/x,y,k=1,a:c:', 'a:c:/p'
     assert split_flags(flags) == ['a_b:c-d:/x,y,k=1', 'a:c:', 'a:c:/p']
+
+
+def test_the_docs_list_every_task_and_kind():
+    page = (ROOT / 'docs' / 'evaluation.md').read_text()
+    listed = {}
+    for row in re.findall(r'^\| `(\w+)` \| (.*?) \| \[', page, re.MULTILINE):
+        listed[row[0]] = re.findall(r'`([\w-]+)`', row[1])
+    listed['k_precision'] = listed['retrieval']
+    assert {task: sorted(kinds) for task, kinds in listed.items()} == {
+        task: sorted(kinds) for task, kinds in KINDS.items()
+    }
 
 
 @pytest.mark.parametrize(
