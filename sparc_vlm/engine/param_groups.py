@@ -44,28 +44,45 @@ class GroupingConstructor(DefaultOptimWrapperConstructor):
         with _without_a_line_each():
             super().add_params(params, module, prefix, **kwargs)
         params[:] = merge_groups(params)
+        frozen = [p for p in module.parameters() if not p.requires_grad]
+        if frozen:
+            said = f'optimizer: {_counts(frozen)}, frozen'
+            print_log(said, logger='current')
         for group in params:
             print_log(f'optimizer: {_describe(group)}', logger='current')
 
 
 def _describe(group: dict[str, Any]) -> str:
     """'12 parameters, 3,456 values, weight_decay 0'."""
-    values = sum(parameter.numel() for parameter in group['params'])
     own = [f'{k} {v:g}' for k, v in group.items() if k != 'params']
-    counts = [f'{len(group["params"])} parameters', f'{values:,} values']
-    return ', '.join(counts + (own or ['as set for all']))
+    counts = _counts(group['params'])
+    return ', '.join([counts, *(own or ['as set for all'])])
+
+
+def _counts(parameters: list[nn.Parameter]) -> str:
+    values = sum(parameter.numel() for parameter in parameters)
+    return f'{len(parameters)} parameters, {values:,} values'
 
 
 @contextmanager
 def _without_a_line_each() -> Iterator[None]:
-    """mmengine logs each parameter; warnings still get through."""
+    """mmengine logs each parameter; warnings still get through.
+
+    That a frozen one is left out is no reason for one.
+    """
     logger = MMLogger.get_current_instance()
     level = logger.level
     logger.setLevel(max(level, logging.WARNING))
+    logger.addFilter(_is_not_of_a_frozen_one)
     try:
         yield
     finally:
+        logger.removeFilter(_is_not_of_a_frozen_one)
         logger.setLevel(level)
+
+
+def _is_not_of_a_frozen_one(record: logging.LogRecord) -> bool:
+    return 'skipped since its requires_grad=False' not in record.getMessage()
 
 
 def merge_groups(groups: list[dict[str, Any]]) -> list[dict[str, Any]]:

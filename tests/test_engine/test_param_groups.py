@@ -59,6 +59,16 @@ def test_a_line_for_each_group_is_said(log):
     assert not any('paramwise_options' in line for line in log)
 
 
+def test_frozen_parameters_are_counted_and_not_warned_of(log):
+    frozen = model()
+    frozen[0].requires_grad_(False)
+    wrapper = GroupingConstructor(dict(WRAPPER), PARAMWISE)(frozen)
+    trained = [p for g in wrapper.optimizer.param_groups for p in g['params']]
+    assert len(trained) == 6
+    assert any('2 parameters, 16 values, frozen' in line for line in log)
+    assert not any('skipped' in line for line in log)
+
+
 def test_nothing_to_tell_apart_is_one_group():
     assert len(groups(GroupingConstructor, None)) == 1
 
