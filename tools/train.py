@@ -35,6 +35,7 @@ from sparc_vlm.engine import (  # noqa: E402
 )
 from sparc_vlm.engine.heap import keep_heap  # noqa: E402
 from sparc_vlm.errors import UserError, sentence  # noqa: E402
+from sparc_vlm.features import keep_features  # noqa: E402
 from sparc_vlm.files import reason  # noqa: E402
 from sparc_vlm.recipe import (  # noqa: E402
     fit_to_machine,
@@ -171,6 +172,7 @@ def build_runner(args: argparse.Namespace, console: Console) -> SparcRunner:
         say(line)
     if not torch.accelerator.is_available():
         keep_heap()
+    keep_features(cfg, say)
     if cfg.get('tokenizer'):
         use_tokenizer(cfg, cfg.work_dir, say)
     cfg.setdefault('runner_type', 'SparcRunner')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from abc import ABC, abstractmethod
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -20,6 +21,7 @@ from sparc_vlm.datasets.report import Report, new_report, note
 from sparc_vlm.datasets.tokens import Tokenizer
 from sparc_vlm.datasets.transforms import Chosen, PairTransform, Sample
 from sparc_vlm.errors import RunError, UsageError
+from sparc_vlm.feature_maps import FeatureMaps
 from sparc_vlm.preprocess import Resize
 from sparc_vlm.registry import DATASETS, TOKENIZERS
 
@@ -32,7 +34,10 @@ class PairSource(ABC):
 
     A source may also have `segments(index)`, labels (H, W) with 0 for the
     background and k for `names[k - 1]`, and the names; and `boxes(index)`,
-    a list of dicts with a `name` and a `box` (x1, y1, x2, y2 in pixels).
+    a list of dicts with a `name` and a `box` (x1, y1, x2, y2 in pixels); or
+    `phrases(index)`, parts of its captions with boxes (`readers.phrases`).
+    One with foils has `foils(index)`, dicts of a true `caption`, the `foil`
+    (a text, or a list of several) that is false, and the `kind` of foil.
     One for classification has `classes`, names fit for a prompt, and
     `label(index)`, a place among them or -1 where there is no one label; and,
     if it has several parts, `group(index)`, the name of the picture's part.
@@ -108,10 +113,13 @@ class PairDataset(Dataset):
             lets every word look everywhere. Boxes are in pixels of the whole
             picture, which is then decoded in full.
         patch_size: Side of the image encoder's patches, for `patch_masks`.
+        features: File of feature maps of the source's pictures, which pairs
+            then have in place of the pictures; nothing is decoded.
 
     Raises:
         ValueError: The source has no pictures, or no boxes or segments where
-            they are asked for; or patches that do not tile the picture.
+            they are asked for; or patches that do not tile the picture; or
+            `features` of other pictures, or beside what changes pictures.
     """
 
     def __init__(
@@ -125,6 +133,7 @@ class PairDataset(Dataset):
         seed: int = 0,
         patch_masks: Kind | None = None,
         patch_size: int | None = None,
+        features: str | Path | None = None,
     ) -> None:
         if isinstance(source, dict):
             source = DATASETS.build(source)
@@ -146,6 +155,19 @@ class PairDataset(Dataset):
             self.patch_masks.check(source)
         if patch_masks == 'boxes':
             self._at_least = None
+        self.features = None
+        if features is not None:
+            if crop_scale or flip or patch_masks:
+                raise UsageError(
+                    'feature maps are of whole pictures as they are: leave '
+                    'out crop_scale, flip and patch_masks, or features'
+                )
+            self.features = FeatureMaps(features)
+            if len(self.features) != len(source):
+                raise UsageError(
+                    f'{features} has {len(self.features)} feature maps and '
+                    f'the source {len(source)} pictures'
+                )
 
     def __len__(self) -> int:
         """Number of pictures."""
@@ -173,6 +195,9 @@ class PairDataset(Dataset):
             chosen = self.transform.caption(captions, rng, report, key)
             if chosen is not None:
                 try:
+                    if self.features is not None:
+                        kept = self._kept(index)
+                        return Sample(kept, chosen.tokens, report)
                     picture = self.source.image(index, self._at_least)
                     view = self.transform.view(picture.size, rng)
                     image = self.transform.image(picture, view)
@@ -185,6 +210,15 @@ class PairDataset(Dataset):
             f'{TRIES} pictures in a row could not be used, for example '
             f'{report["examples"][0]}; check where the images are looked for'
         )
+
+    def _kept(self, index: int) -> Tensor:
+        """The picture's (C, rows, columns) feature map."""
+        kept = self.features.read(index)
+        if kept is None:
+            raise BrokenImage(
+                self.source.key(index), 'unreadable when features were kept'
+            )
+        return kept
 
     def _patch_mask(
         self, index: int, view: View, chosen: Chosen, report: Report

@@ -23,7 +23,7 @@ class Sample(NamedTuple):
     """One image-text pair, ready to be batched.
 
     Attributes:
-        image: (3, H, W) uint8.
+        image: (3, H, W) uint8, or a (C, rows, columns) float16 feature map.
         tokens: The caption.
         report: What was counted on the way.
         patch_mask: (L, P) bool, the patches that each token may look at, or
@@ -201,9 +201,9 @@ def collate(samples: Sequence[Sample]) -> dict:
         samples: One or more, with pictures of one size.
 
     Returns:
-        images: (B, 3, H, W) uint8; tokens: a `TokenBatch`; report: counts
-        over the batch; and, where the samples have one, patch_mask:
-        (B, L, P) bool, True in the padding.
+        images: (B, 3, H, W) uint8, or feature maps; tokens: a `TokenBatch`;
+        report: counts over the batch; and, where the samples have one,
+        patch_mask: (B, L, P) bool, True in the padding.
     """
     report = new_report()
     for sample in samples:
