@@ -26,8 +26,7 @@ def load(name: str) -> Config:
 
 def parts(name: str) -> tuple[str, str]:
     """What trains and what is trained: 'clip_filip', 'vitb16'."""
-    trains, _, model = name.partition('_vit')
-    return trains, f'vit{model}'
+    return re.fullmatch(r'(.+?)_((?:vit|efficientlite).+)', name).groups()
 
 
 def objective_of(name: str) -> str:
@@ -106,7 +105,7 @@ def test_says_what_it_trains(name):
         assert other in NAMES
         assert name.endswith(other.removeprefix('sparc'))
         return
-    assert 'ViT' in said
+    assert re.search('ViT|EfficientNet', said)
     refers = re.search(r'otherwise the recipe of (\w+)\.py', said)
     if refers:
         assert refers[1] in NAMES
