@@ -38,7 +38,7 @@ class Arm:
         name: What the table calls it.
         config: Path of its recipe.
         folder: Where it is trained.
-        root: Where `tools/train.py` is, and where it is run.
+        root: Where `tools/train.py` is.
         options: Changes to the recipe, by dotted key.
         flags: More arguments of `tools/train.py`, such as `--data`.
         record: Name of the file that says how far it is.
@@ -115,7 +115,8 @@ class Arm:
         start = time.monotonic()
         code = None
         try:
-            code = self.launch(command, self.root)
+            # Here, as paths of data are meant from here.
+            code = self.launch(command, Path.cwd())
         finally:
             seconds = before + time.monotonic() - start
             is_done = code == 0 and self.model.is_dir()

@@ -1,18 +1,12 @@
 import pytest
 
-from sparc_vlm.study import figures
-from sparc_vlm.study import run as running
-from tests.test_study.made import Trainer, open_made, write_study
+from tests.test_study.made import stand_in, write_study
 
 
 @pytest.fixture
 def trainer(monkeypatch):
     """Trainings and models that take no time."""
-    trainer = Trainer()
-    monkeypatch.setattr(running, 'LoggedLaunch', trainer)
-    monkeypatch.setattr(running, 'open_model', open_made)
-    monkeypatch.setattr(figures, 'open_model', open_made)
-    return trainer
+    return stand_in(monkeypatch)
 
 
 @pytest.fixture

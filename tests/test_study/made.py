@@ -13,7 +13,8 @@ from rich.progress import Progress
 
 from sparc_vlm import hub
 from sparc_vlm.datasets.tokenizer import CaptionTokenizer
-from sparc_vlm.study import Runner, build_tasks, read_study
+from sparc_vlm.study import Runner, build_tasks, figures, read_study
+from sparc_vlm.study import run as running
 from sparc_vlm.study.progress import StudyProgress
 from tests.test_evaluation.colour_world import ColourModel
 from tests.test_models.tiny_models import WORDS, build, model_cfg
@@ -93,6 +94,15 @@ class Launch:
 def open_made(name, device='cpu'):
     """A model that knows the answer, unless it is a CLIP."""
     return ColourModel(dense_shift=int(f'{os.sep}clip' in name))
+
+
+def stand_in(monkeypatch):
+    """Puts made-up trainings and models in the place of real ones."""
+    trainer = Trainer()
+    monkeypatch.setattr(running, 'LoggedLaunch', trainer)
+    monkeypatch.setattr(running, 'open_model', open_made)
+    monkeypatch.setattr(figures, 'open_model', open_made)
+    return trainer
 
 
 def runner_of(path, work_dir, lines=None, **more):

@@ -114,13 +114,23 @@ def test_choosing_arms(tmp_path):
         choose(study, ['SPARK'])
 
 
-@pytest.mark.parametrize(
-    'path',
-    sorted((ROOT / 'projects' / 'pretraining_study').glob('*.py')),
-    ids=lambda path: path.stem,
-)
-def test_the_studies_of_the_project_can_be_read(path, request):
-    study = read_study(path, ROOT)
+@pytest.mark.parametrize('name', ['sweep', 'scenes'])
+def test_the_studies_of_the_project_can_be_begun(name):
+    folder = ROOT / 'projects' / 'pretraining_study'
+    study = read_study(folder / f'{name}.py', ROOT)
     build_tasks(study.tasks)
-    folders = [arm.folder for arm in study.arms]
-    assert len(set(folders)) == len(folders)
+    assert study.baseline == 'CLIP'
+
+
+def test_training_is_run_where_paths_of_data_are_meant_from(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'a.csv').write_text('path,caption\nx.png,a cat\n')
+    both = "data = 'csv:a.csv'\nval_data = 'csv:a.csv'\n"
+    arm = read(tmp_path, both).arms[0].run(0, tmp_path / 'work', ROOT)
+    places = []
+    arm.launch = lambda command, place: places.append(place) or 1
+    with pytest.raises(UserError, match='code 1'):
+        arm.train()
+    assert places == [tmp_path]

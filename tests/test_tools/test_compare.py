@@ -3,9 +3,9 @@ import signal
 
 import pytest
 
-from sparc_vlm.study import figures, read_sheet
+from sparc_vlm.study import read_sheet
 from sparc_vlm.study import run as running
-from tests.test_study.made import Trainer, open_made, write_study
+from tests.test_study.made import stand_in, write_study
 from tests.test_tools.test_train import scalars
 from tools import compare
 
@@ -74,11 +74,7 @@ def test_the_real_thing_on_a_tiny_study(tmp_path, capfd, monkeypatch):
 
 @pytest.fixture
 def trainer(monkeypatch):
-    trainer = Trainer()
-    monkeypatch.setattr(running, 'LoggedLaunch', trainer)
-    monkeypatch.setattr(running, 'open_model', open_made)
-    monkeypatch.setattr(figures, 'open_model', open_made)
-    return trainer
+    return stand_in(monkeypatch)
 
 
 def test_a_failed_arm_is_reported_and_the_others_stand(
