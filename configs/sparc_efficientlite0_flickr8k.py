@@ -1,15 +1,16 @@
 # SPARC on a frozen EfficientNet-lite0 with ImageNet's weights, Flickr8k's 6000
-# pictures: 700 updates of 256 pairs, a quarter of an hour on two CPU cores
-# once the features are kept (2 minutes, 0.9 GB). Fine-tuned instead, with
-# model.vision.frozen=False, hours. R@1 on val to expect: image to text 17,
-# text to image 14.
+# pictures: 700 updates of 256 pairs, a quarter of an hour on two CPU cores.
+# What the frozen part gives is computed before the first run (minutes, 0.9 GB)
+# and kept for all; to train that part as well, which takes hours, set
+# model.vision.frozen=False.
 _base_ = [
     '_base_/default_runtime.py',
     '_base_/models/sparc_efficientlite0.py',
     '_base_/datasets/flickr8k.py',
     '_base_/schedules/adamw_450.py',
 ]
-keep_features = 'work_dirs/features'  # for every run; None computes them anew
+keep_features = 'work_dirs/features'
+# No random crops: features are of whole pictures.
 train_dataloader = dict(dataset=dict(image_size=224, crop_scale=None))
 train_cfg = dict(max_iters=700, val_interval=350)
 optim_wrapper = dict(

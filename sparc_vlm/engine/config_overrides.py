@@ -21,6 +21,7 @@ FIELDS = (
     'auto_batch',
     'compile',
     'find_unused_parameters',
+    'keep_features',
     'load_strict',
     'strategy',
     'model_wrapper_cfg',
