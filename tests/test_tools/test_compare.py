@@ -18,6 +18,8 @@ options = {
     'val_evaluator.0.dataset.num_images': 8,
     'val_evaluator.1.dataset.num_images': 8,
     'custom_hooks.0.indices': [0],
+    'tokenizer_training.max_captions': 60,
+    'train_cfg.val_interval': 2,
 }
 arms = [
     dict(name='CLIP', config='configs/clip_vittiny_scenes.py'),
