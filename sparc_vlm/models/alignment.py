@@ -54,8 +54,10 @@ def sparse_alignment(
 ) -> Tensor:
     """Alignment weights a_{l,p} of equations 2 to 4.
 
-    Gradients flow through the scores, their minimum and their maximum (tied
-    extremes share theirs evenly); the comparison with the threshold has none.
+    Gradients flow through the scores and their minimum (tied minima share
+    theirs evenly). Through the maximum they flow as well, but what comes by
+    equation 2 and what comes by equation 4 cancel; the comparison with the
+    threshold has none.
 
     Where the paper is silent:
 
@@ -121,22 +123,23 @@ def thresholded_alignment(
         highest = scores.masked_fill(~allowed, -torch.inf).amax(-1, True)
         count = allowed.sum(-1, keepdim=True).to(scores.dtype)
 
-    span = highest - lowest
-    flat = span.detach() <= _rounding(tokens, patches, scores.dtype)
-    # The division is made safe before it happens: 0/0 in a branch that
-    # `where` discards would still put NaN into the gradient.
-    relative = (scores - lowest) / torch.where(flat, 1.0, span)
-
-    known = relative.detach()
+    span = (highest - lowest).detach()
+    flat = span <= _rounding(tokens, patches, scores.dtype)
+    above = scores - lowest
+    known = above.detach() / torch.where(flat, 1.0, span)
     if allowed is not None:
         known = known.masked_fill(~allowed, -torch.inf)
-    kept = known >= sigma(known, count)
-    relative = torch.where(kept & ~flat, relative, 0.0)
-    total = torch.where(flat, 1.0, relative.sum(-1, keepdim=True))
+    kept = (known >= sigma(known, count)) & ~flat
+    # Equation 4 divides by a sum over the same span as equation 2, so that it
+    # cancels, and the maximum with it: it decides what is kept and no more.
+    above = torch.where(kept, above, 0.0)
+    # The division is made safe before it happens: 0/0 in a branch that
+    # `where` discards would still put NaN into the gradient.
+    weights = above / torch.where(flat, 1.0, above.sum(-1, keepdim=True))
     even = 1 / count
     if allowed is not None:
         even = torch.where(allowed, even, 0.0)
-    return torch.where(flat, even, relative / total)
+    return torch.where(flat, even, weights)
 
 
 def dense_alignment(

@@ -95,6 +95,25 @@ def caption_info_nce(
         ValueError: An average that is neither of the two.
     """
     losses = token_losses(grouped, tokens, token_mask, logit_scale, ignored)
+    return average_tokens(losses, token_mask, average)
+
+
+def average_tokens(
+    losses: Tensor, token_mask: Tensor, average: TokenAverage = 'sample'
+) -> Tensor:
+    """This process's share of the mean of the tokens' losses.
+
+    Args:
+        losses: (B, L), 0 where `token_mask` is False.
+        token_mask: (B, L) bool, True on real tokens.
+        average: As for `caption_info_nce`.
+
+    Returns:
+        Scalar loss.
+
+    Raises:
+        ValueError: An average that is neither of the two.
+    """
     lengths = token_mask.sum(1)
     if average == 'sample':
         own = (losses.sum(1) / lengths.clamp(min=1)).sum()

@@ -5,6 +5,8 @@ Neither has a gradient, and neither changes the training.
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+
 import torch
 from torch import Tensor
 
@@ -12,8 +14,24 @@ from sparc_vlm.models.alignment import AlignmentFunction, group_patches
 from sparc_vlm.models.contrastive import TokenAverage, token_losses
 from sparc_vlm.structures import PairEmbeddings
 
-# Enough for a mean; more would cost time and memory at every step.
-ROLLED_PAIRS = 64
+# Enough for a mean over the steps of a log line; more would cost time at each.
+ROLLED_PAIRS = 32
+
+
+def first_pairs(pairs: PairEmbeddings) -> PairEmbeddings:
+    """The first `ROLLED_PAIRS` of a batch, without gradients.
+
+    Args:
+        pairs: Embeddings of the batch.
+    """
+    cut = {
+        field.name: value if value.ndim == 0 else value[:ROLLED_PAIRS]
+        for field in fields(pairs)
+        if (value := getattr(pairs, field.name)) is not None
+    }
+    return replace(
+        pairs, **{name: value.detach() for name, value in cut.items()}
+    )
 
 
 @torch.no_grad()
@@ -29,9 +47,8 @@ def rolled_loss(
     contributes; where there is none, the loss is won from the caption alone.
 
     Args:
-        pairs: Embeddings of the batch, of which the first `ROLLED_PAIRS` are
-            taken; padding must be finite.
-            A caption takes its `patch_mask` along to the other image.
+        pairs: Some pairs of a batch, see `first_pairs`; padding must be
+            finite. A caption takes its `patch_mask` along to the other image.
         align: Gives the weights of the patches, (B, L, P).
         average: As for the local loss, see `caption_info_nce`.
         ignored: (B, L, L) bool, negatives that the local loss leaves out.
@@ -39,12 +56,9 @@ def rolled_loss(
     Returns:
         Scalar, the mean as the local loss takes it.
     """
-    some = slice(ROLLED_PAIRS)
-    tokens, mask = pairs.tokens[some], pairs.token_mask[some]
-    patches = pairs.patches[some].roll(-1, 0)
-    allowed = None if pairs.patch_mask is None else pairs.patch_mask[some]
-    ignored = None if ignored is None else ignored[some]
-    grouped = group_patches(align(tokens, patches, allowed), patches)
+    tokens, mask = pairs.tokens, pairs.token_mask
+    patches = pairs.patches.roll(-1, 0)
+    grouped = group_patches(align(tokens, patches, pairs.patch_mask), patches)
     losses = token_losses(grouped, tokens, mask, pairs.logit_scale, ignored)
     if average == 'token':
         return losses.sum() / mask.sum().clamp(min=1)

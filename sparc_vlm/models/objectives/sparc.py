@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +12,22 @@ from sparc_vlm.errors import UsageError
 from sparc_vlm.models.alignment import group_patches
 from sparc_vlm.models.contrastive import (
     TokenAverage,
+    average_tokens,
     batch_info_nce,
-    caption_info_nce,
+    token_losses,
 )
 from sparc_vlm.models.cross_image import cross_image_info_nce
-from sparc_vlm.models.diagnostics import effective_patches, rolled_loss
+from sparc_vlm.models.diagnostics import (
+    effective_patches,
+    first_pairs,
+    rolled_loss,
+)
+from sparc_vlm.models.length_parts import (
+    join_parts,
+    mean_over_tokens,
+    parts_by_length,
+)
+from sparc_vlm.models.pairwise_blocks import wide
 from sparc_vlm.models.query import QueryProjection
 from sparc_vlm.models.sparsify import build_alignment
 from sparc_vlm.models.words import (
@@ -139,16 +150,16 @@ class SPARC(nn.Module):
             another pair's image, weighted as `loss_local` is.
         """
         pairs = self._local_pairs(pairs)
-        weights = self.align(pairs.tokens, pairs.patches, pairs.patch_mask)
-        grouped = group_patches(weights, pairs.patches)
-        ignored = self._ignored(pairs)
-        local = caption_info_nce(
-            grouped,
-            pairs.tokens,
-            pairs.token_mask,
-            pairs.logit_scale,
+        mask = pairs.token_mask
+        # Negatives from other images need the batch as it is.
+        parts, back = [pairs], None
+        if not self.cross_image:
+            parts, back = parts_by_length(pairs)
+        found = [self._compare(part) for part in parts]
+        local = average_tokens(
+            join_parts([part.losses for part in found], back, mask.shape[1]),
+            mask,
             self.token_average,
-            ignored,
         )
         whole = batch_info_nce(pairs.image, pairs.text, pairs.logit_scale)
         losses = dict(
@@ -159,14 +170,45 @@ class SPARC(nn.Module):
             losses['loss_cross_image'] = (
                 self.cross_image_weight
                 * cross_image_info_nce(
-                    pairs, grouped, self.align, self.cross_image
+                    pairs, found[0].grouped, self.align, self.cross_image
                 )
             )
-        mask = pairs.token_mask
-        rolled = rolled_loss(pairs, self.align, self.token_average, ignored)
-        return losses | dict(
-            patches_kept=_share_kept(weights.detach(), mask),
-            effective_patches=effective_patches(weights, mask),
+        return losses | self._diagnostics(pairs, parts, found)
+
+    def _compare(self, pairs: PairEmbeddings) -> _Compared:
+        """The local loss of every token, and what it was made from."""
+        weights = self.align(pairs.tokens, pairs.patches, pairs.patch_mask)
+        grouped = group_patches(weights, pairs.patches)
+        losses = token_losses(
+            grouped,
+            pairs.tokens,
+            pairs.token_mask,
+            pairs.logit_scale,
+            self._ignored(pairs),
+        )
+        return _Compared(weights.detach(), grouped, losses)
+
+    @torch.no_grad()
+    def _diagnostics(
+        self,
+        pairs: PairEmbeddings,
+        parts: list[PairEmbeddings],
+        found: list[_Compared],
+    ) -> dict[str, Tensor]:
+        """What is only logged."""
+        weights = [part.weights for part in found]
+        masks = [part.token_mask for part in parts]
+        some = first_pairs(pairs)
+        rolled = rolled_loss(
+            some, self.align, self.token_average, self._ignored(some)
+        )
+        return dict(
+            patches_kept=mean_over_tokens(
+                parts, lambda at: _share_kept(weights[at], masks[at])
+            ),
+            effective_patches=mean_over_tokens(
+                parts, lambda at: effective_patches(weights[at], masks[at])
+            ),
             rolled_local=self.local_weight * rolled,
         )
 
@@ -183,8 +225,12 @@ class SPARC(nn.Module):
         """The pairs with what the local loss takes for a token.
 
         Nothing that stands in the padding, not even NaN, is left in them.
+        They are widened here, once for all that needs them wide.
         """
         mask = pairs.token_mask
+        pairs = replace(
+            pairs, tokens=wide(pairs.tokens), patches=wide(pairs.patches)
+        )
         if not self.words:
             tokens = torch.where(mask[..., None], pairs.tokens, 0.0)
             return replace(pairs, tokens=tokens)
@@ -219,6 +265,14 @@ class SPARC(nn.Module):
             pairs.words,
             **self.same_meaning,
         )
+
+
+class _Compared(NamedTuple):
+    """Of the pairs of a part: (b, l, P), (b, l, D) and (b, l)."""
+
+    weights: Tensor
+    grouped: Tensor
+    losses: Tensor
 
 
 def _share_kept(weights: Tensor, token_mask: Tensor) -> Tensor:
