@@ -10,6 +10,9 @@ note = (
 )
 steps = 240
 seeds = 1
+options = dict(
+    val_cfg=None, val_dataloader=None, val_evaluator=None, custom_hooks=[]
+)
 baseline = 'CLIP'
 _recipe = 'configs/sparc_vittiny_scenes.py'
 arms = [
