@@ -26,8 +26,9 @@ class TokenBatch(NamedTuple):
         ids: (N,) int64 token ids of all captions in a row, N = sum of
             lengths.
         lengths: (B,) int64 number of tokens of each caption, begin/end marks
-            included; on the host, wherever the rest is, since shapes follow
-            from them and a device would have to be waited for.
+            included; on the host inside a model, wherever the rest is,
+            since shapes follow from them and a device would have to be
+            waited for.
         real: (N,) bool, False on begin/end marks, or None where the
             tokenizer has none.
         words: (N,) int64 number of the word within its caption that each

@@ -11,7 +11,11 @@ note = (
 steps = 240
 seeds = 1
 options = dict(
-    val_cfg=None, val_dataloader=None, val_evaluator=None, custom_hooks=[]
+    train_dataloader=dict(num_workers=1),
+    val_cfg=None,
+    val_dataloader=None,
+    val_evaluator=None,
+    custom_hooks=[],
 )
 baseline = 'CLIP'
 _recipe = 'configs/sparc_vittiny_scenes.py'

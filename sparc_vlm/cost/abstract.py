@@ -25,7 +25,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from sparc_vlm.errors import RunError
-from sparc_vlm.models import attention, pairwise
+from sparc_vlm.models import attention, length_parts, pairwise
 
 
 class AbstractRun:
@@ -82,6 +82,7 @@ class AbstractRun:
                 for module, name, value in (
                     (attention, 'WRITTEN_OUT_UP_TO', 0),
                     (pairwise, 'CPU_BUDGET', pairwise.DEVICE_BUDGET),
+                    (length_parts, 'PARTS', 1),
                 ):
                     patch = mock.patch.object(module, name, value)
                     stack.enter_context(patch)

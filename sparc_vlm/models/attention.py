@@ -21,6 +21,8 @@ WRITTEN_OUT_UP_TO = 256
 """Longest sequence whose weights are kept, when training on a CPU."""
 FLASH_FROM = (8, 0)
 """First compute capability that the flash kernel runs on."""
+FLASH_MULTIPLE, FLASH_WIDEST = 8, 256
+"""Widths of a head that it takes."""
 
 
 def attend(
@@ -61,7 +63,7 @@ def attend_packed(qkv: Tensor, heads: int, layout: PackedLayout) -> Tensor:
     Returns:
         (N, C).
     """
-    if _in_one_kernel(qkv):
+    if _in_one_kernel(qkv, heads):
         query, key, value = qkv.view(len(qkv), 3, heads, -1).unbind(1)
         bounds, longest = layout.bounds, layout.longest
         mixed = varlen_attn(
@@ -80,10 +82,13 @@ def attend_packed(qkv: Tensor, heads: int, layout: PackedLayout) -> Tensor:
     return torch.cat(outputs)
 
 
-def _in_one_kernel(qkv: Tensor) -> bool:
+def _in_one_kernel(qkv: Tensor, heads: int) -> bool:
     """Whether the flash kernel for many lengths takes these values."""
+    width = qkv.shape[1] // (3 * heads)
     return (
         qkv.is_cuda
+        and width % FLASH_MULTIPLE == 0
+        and width <= FLASH_WIDEST
         and qkv.dtype in (torch.bfloat16, torch.float16)
         and torch.cuda.get_device_capability(qkv.device) >= FLASH_FROM
     )

@@ -34,6 +34,7 @@ class CrossAttention(nn.Module):
             allowed: (B, N, M) bool, or None for all; a row that allows
                 nothing is opened to everything.
         """
+        asking, asked = (self._like_weights(x) for x in (asking, asked))
         query, key = self.query(asking), self.key(asked)
         scores = query @ key.transpose(1, 2) * query.shape[-1] ** -0.5
         allowed = allowed_patches(allowed, scores)
@@ -47,5 +48,11 @@ class CrossAttention(nn.Module):
     ) -> Tensor:
         """(B, N, D) what each that asks has gathered; Args as in `weigh`."""
         weights = self.weigh(asking, asked, allowed)
-        value = self.value(asked)
+        value = self.value(self._like_weights(asked))
         return self.out(weights.to(value.dtype) @ value)
+
+    def _like_weights(self, values: Tensor) -> Tensor:
+        """In the type of the weights, unless autocast chooses its own."""
+        if torch.is_autocast_enabled(values.device.type):
+            return values
+        return values.to(self.query.weight.dtype)

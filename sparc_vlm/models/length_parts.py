@@ -41,14 +41,15 @@ def parts_by_length(
         None where they are in order.
     """
     batch, length = pairs.token_mask.shape
-    if pairs.token_mask.device.type != 'cpu' or batch == 1:
+    count = min(PARTS, batch)
+    if pairs.token_mask.device.type != 'cpu' or count == 1:
         return [pairs], None
     # A caption may begin with a mark, which is not real: it ends at its last
     # real token.
     places = torch.arange(1, length + 1)
     ends = (pairs.token_mask * places).amax(1).clamp(min=1)
     ends, order = ends.sort(stable=True)
-    sizes = [len(part) for part in order.tensor_split(min(PARTS, batch))]
+    sizes = [len(part) for part in order.tensor_split(count)]
     longest = [int(part[-1]) for part in ends.split(sizes)]
     back = order.argsort()
     cut = {

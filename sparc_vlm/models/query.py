@@ -11,6 +11,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from sparc_vlm.errors import UsageError
 
@@ -50,4 +51,7 @@ class QueryProjection(nn.Module):
         """
         kind = torch.promote_types(tokens.dtype, self.query.weight.dtype)
         with torch.autocast(tokens.device.type, enabled=False):
-            return self.query(tokens.to(kind)), self.key(patches.to(kind))
+            return (
+                F.linear(tokens.to(kind), self.query.weight.to(kind)),
+                F.linear(patches.to(kind), self.key.weight.to(kind)),
+            )

@@ -20,6 +20,7 @@ from mmengine.config import Config
 
 import sparc_vlm
 from sparc_vlm.errors import RunError
+from sparc_vlm.files import write_json
 
 Launch = Callable[[list[str], Path], int]
 """Runs a command in a folder and returns its exit code."""
@@ -142,7 +143,7 @@ class Arm:
         """Notes how far the arm is."""
         self.folder.mkdir(parents=True, exist_ok=True)
         note = {'settings': settings, 'seconds': seconds, 'done': done}
-        (self.folder / self.record).write_text(json.dumps(note, indent=1))
+        write_json(self.folder / self.record, note)
 
 
 def set_aside(path: Path) -> Path:

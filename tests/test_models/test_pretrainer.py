@@ -422,3 +422,31 @@ def test_training_goes_on_after_encoding():
     model.encode_image(images())
     losses = model(images(), MARKED, mode='loss')
     assert gradients(model, model.parse_losses(losses)[0])
+
+
+@pytest.mark.parametrize('name', ['FILIP', 'GLoRIA', 'PACL', 'MGCA', 'SPARC'])
+def test_whatever_aligns_logs_how_far_a_token_spreads(name):
+    objective = dict(type=name)
+    if name == 'MGCA':
+        objective['embed_dims'] = 8
+    losses = pretrainer(objective=objective)(images(), MARKED, mode='loss')
+    spread = losses['effective_patches']
+    assert 1 <= spread <= 16
+    assert not spread.requires_grad
+
+
+def test_lengths_that_a_wrapper_has_moved_come_back():
+    """As DDP and FSDP do with every tensor that they are given."""
+
+    class Elsewhere(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, function, types, args=(), kwargs=None):
+            assert function is torch.Tensor.cpu, 'used where it was moved to'
+            return args[0].as_subclass(torch.Tensor)
+
+    lengths = MARKED.lengths.as_subclass(Elsewhere)
+    model = pretrainer()
+    torch.testing.assert_close(
+        model(images(), MARKED._replace(lengths=lengths), mode='loss'),
+        model(images(), MARKED, mode='loss'),
+    )
