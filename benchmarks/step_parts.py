@@ -3,8 +3,8 @@
 python benchmarks/step_parts.py vitb16 vittiny --out parts.json
 
 Turns off one part at a time and lets all variants take turns in one run:
-captions without padding, attention written out, the fused optimizer, and
-memory that stays with the process.
+captions without padding, attention written out, the local loss in parts of
+like lengths, the fused optimizer, and memory that stays with the process.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from benchmarks.train_step import OBJECTIVES, SIZES, measure  # noqa: E402
 from sparc_vlm.engine import load_config  # noqa: E402
 from sparc_vlm.engine.heap import keep_heap  # noqa: E402
 from sparc_vlm.engine.versions import versions  # noqa: E402
-from sparc_vlm.models import attention  # noqa: E402
+from sparc_vlm.models import attention, length_parts  # noqa: E402
 
 WHOLE = 'everything on'
 
@@ -66,6 +66,13 @@ def variants(config: str, batch: Batch) -> dict[str, Step]:
         keep_heap()
 
     @contextmanager
+    def one_part() -> Iterator[None]:
+        usual = length_parts.PARTS
+        length_parts.PARTS = 1
+        yield
+        length_parts.PARTS = usual
+
+    @contextmanager
     def plain_optimizer() -> Iterator[None]:
         groups = ours.wrapper.optimizer.param_groups
         usual = [group['fused'] for group in groups]
@@ -82,6 +89,7 @@ def variants(config: str, batch: Batch) -> dict[str, Step]:
             OBJECTIVES['SPARC'], padded
         ),
         'fused attention kernel': _inside(fused_attention, step),
+        'local loss on the whole batch': _inside(one_part, step),
         'optimizer not fused': _inside(plain_optimizer, step),
         'memory handed back': _inside(memory_handed_back, step),
     }

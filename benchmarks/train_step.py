@@ -173,6 +173,13 @@ def run(
     )
 
 
+def _name(device: str) -> str | None:
+    """What the card is called; a CPU's name says little about its speed."""
+    if torch.device(device).type != 'cuda':
+        return None
+    return torch.cuda.get_device_name(device)
+
+
 def main() -> None:
     """Measures and prints; writes JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -196,6 +203,7 @@ def main() -> None:
     report = dict(
         seed=args.seed,
         device=args.device,
+        device_name=_name(args.device),
         threads=torch.get_num_threads(),
         captions=(args.captions or FLICKR8K).name,
         versions=versions(),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparc_vlm.models.alignment import AlignmentFunction, group_patches
 from sparc_vlm.models.contrastive import TokenAverage, token_losses
@@ -78,3 +78,25 @@ def effective_patches(weights: Tensor, token_mask: Tensor) -> Tensor:
     """
     entropy = -torch.special.xlogy(weights, weights).sum(-1)
     return (entropy.exp() * token_mask).sum() / token_mask.sum().clamp(min=1)
+
+
+@torch.no_grad()
+def spread_of(
+    objective: nn.Module, pairs: PairEmbeddings
+) -> dict[str, Tensor]:
+    """`effective_patches` of an objective that aligns but does not log it.
+
+    Args:
+        objective: What is trained.
+        pairs: Embeddings of the batch.
+
+    Returns:
+        Nothing where the objective aligns nothing, or says so itself.
+    """
+    if not hasattr(objective, 'align') or getattr(
+        objective, 'is_diagnosed', False
+    ):
+        return {}
+    some = first_pairs(pairs)
+    weights = objective.align(some.tokens, some.patches)
+    return dict(effective_patches=effective_patches(weights, some.token_mask))

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from sparc_vlm.errors import UsageError
 from sparc_vlm.models.adapters import AdapterKind, build_adapter, build_head
 from sparc_vlm.models.alignment import sparse_alignment
-from sparc_vlm.models.diagnostics import effective_patches, first_pairs
+from sparc_vlm.models.diagnostics import spread_of
 from sparc_vlm.models.micro_batch import (
     check_micro_batch,
     in_micro_batches,
@@ -160,14 +160,13 @@ class ImageTextPretrainer(BaseModel):
         if mode == 'tensor':
             return self._embed(images, tokens, patch_mask, is_local=True)
         if mode == 'loss':
-            self._hold_ceiling()
+            # Beyond the ceiling the parameter would have no gradient.
+            self.log_scale.data.clamp_(max=MAX_LOG_SCALE)
             is_local = getattr(self.objective, 'is_local', True)
             pairs = self._embed(images, tokens, patch_mask, is_local)
             temperature = 1 / pairs.logit_scale.detach()
             losses = self.objective(pairs) | dict(temperature=temperature)
-            if 'effective_patches' not in losses:
-                losses |= self._spread(pairs)
-            return losses
+            return spread_of(self.objective, pairs) | losses
         if mode == 'predict':
             pairs = self._embed(images, tokens, patch_mask, is_local=False)
             image = F.normalize(pairs.image.float(), dim=-1)
@@ -291,21 +290,6 @@ class ImageTextPretrainer(BaseModel):
             token_ids=tokens.pad(tokens.ids) if uses_words else None,
             words=tokens.padded_words if uses_words else None,
         )
-
-    @torch.no_grad()
-    def _spread(self, pairs: PairEmbeddings) -> dict[str, Tensor]:
-        """How many patches a token spreads over, where it looks at any."""
-        if not hasattr(self.objective, 'align'):
-            return {}
-        some = first_pairs(pairs)
-        weights = self.objective.align(some.tokens, some.patches)
-        spread = effective_patches(weights, some.token_mask)
-        return dict(effective_patches=spread)
-
-    @torch.no_grad()
-    def _hold_ceiling(self) -> None:
-        """Keeps the parameter at the ceiling; beyond, it has no gradient."""
-        self.log_scale.clamp_(max=MAX_LOG_SCALE)
 
     def _global_image(self, values: Tensor, patches: Tensor) -> Tensor:
         if isinstance(self.vision_head, nn.Identity):

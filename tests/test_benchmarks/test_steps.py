@@ -90,9 +90,9 @@ def test_ratios_are_of_rounds():
 
 
 def test_each_part_is_turned_off_and_on_again(batch):
-    from sparc_vlm.models import attention
+    from sparc_vlm.models import attention, length_parts
 
-    usual = attention.WRITTEN_OUT_UP_TO
+    usual, parts = attention.WRITTEN_OUT_UP_TO, length_parts.PARTS
     variants = step_parts.variants(CONFIG, batch)
     found = step_parts.measure(variants, 6, 1)
     operations = {name: side['operations'] for name, side in found.items()}
@@ -101,8 +101,9 @@ def test_each_part_is_turned_off_and_on_again(batch):
     assert padded > whole
     assert operations['optimizer not fused'] == whole
     assert usual == attention.WRITTEN_OUT_UP_TO
+    assert parts == length_parts.PARTS
     slower = step_parts.slowdowns(found)
-    assert len(slower) == 4
+    assert len(slower) == 5
     assert step_parts.WHOLE not in slower
 
 

@@ -1,8 +1,9 @@
 """Flickr30k Entities as it is published: sentences, and boxes in XML.
 
 Sentences/ID.txt has a caption a line, with phrases as
-[/EN#123/people A young man]; Annotations/ID.xml the boxes of 123, in pixels
-from 1, or says that it has none; test.txt and so on list the IDs of a split.
+[/EN#123/people A young man]; Annotations/ID.xml the boxes of 123, where the
+first pixel is 1, or says that it has none; test.txt and so on list the IDs of
+a split.
 """
 
 from __future__ import annotations

@@ -74,6 +74,7 @@ class SPARC(nn.Module):
     """
 
     is_local = True
+    is_diagnosed = True
     takes_masks = True
 
     def __init__(
