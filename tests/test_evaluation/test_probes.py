@@ -12,6 +12,7 @@ from sparc_vlm.evaluation.logistic import (
 )
 from sparc_vlm.evaluation.neighbours import nearest, vote
 from sparc_vlm.evaluation.ranking import unit_rows
+from sparc_vlm.evaluation.tasks import probes
 from sparc_vlm.registry import TASKS
 from tests.test_evaluation.colour_world import NOUNS, ColourModel
 from tests.test_evaluation.labelled_world import (
@@ -171,6 +172,19 @@ def test_linear_probe():
     assert again.settings == result.settings
     predicted = [sample['predicted'] for sample in again.samples]
     assert predicted == [sample['predicted'] for sample in result.samples]
+
+
+def test_where_it_is_fitted(monkeypatch):
+    """No GPU is asked for, but what would be handed to it is."""
+    fitted = []
+
+    def choose(*given):
+        fitted.append(given[5])
+        return choose_classifier(*given[:5], 'cpu', *given[6:])
+
+    monkeypatch.setattr(probes, 'choose_classifier', choose)
+    LinearProbe(clouds(9, 3), clouds(30, 4), device='cuda').run(VectorModel())
+    assert fitted == ['cuda']
 
 
 def test_features_are_the_image_or_the_mean_of_the_patches():

@@ -1,3 +1,4 @@
+import sys
 from random import Random
 
 import pytest
@@ -91,6 +92,13 @@ def test_captions_and_shuffles():
     assert len(WordOrder(source(CAPTION, 'x'), captions_per_image=1).foils(0))
     with pytest.raises(ValueError, match='one word has no order'):
         WordOrder(source(CAPTION), max_words=1)
+
+
+def test_a_missing_package_is_one_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'spacy', None)
+    said = r"^WordOrder needs spaCy .* 'sparc_vlm\[faithfulness\]'$"
+    with pytest.raises(ImportError, match=said):
+        WordOrder(source(CAPTION))
 
 
 def test_a_bag_of_words_scores_chance():
