@@ -36,7 +36,7 @@ def task_config(task: str | dict[str, Any]) -> dict[str, Any]:
     Args:
         task: A config already, or a flag of the form
             'retrieval:karpathy:/data/flickr8k,split=val,batch_size=32'. An
-            option goes to the data where these take it, else to the task.
+            option goes to the task where it takes it, else to the data.
 
     Raises:
         ConfigError: An unknown task, kind or option; the nearest is named.
@@ -57,19 +57,32 @@ def task_config(task: str | dict[str, Any]) -> dict[str, Any]:
     of_task = {key: options[key] for key in options if key in taken}
     rest = {key: options[key] for key in options if key not in taken}
     dataset = KINDS[name][kind](path, rest)
-    reads = set(arguments(DATASETS.get(dataset['type'])) or ())
-    for key in rest:
-        if key not in reads:
-            raise ConfigError(
-                f'{task}: neither {dataset["type"]} nor {name} takes {key}'
-                + nearest(key, reads | taken)
-            )
+    _check(task, name, dataset, taken)
     return {
         'type': types[_plain(name)],
         'name': f'{name}_{kind}',
         **of_task,
         'dataset': dataset,
     }
+
+
+def _check(
+    flag: str, name: str, dataset: dict[str, Any], taken: set[str]
+) -> None:
+    """Stops at an option that neither the data nor the task take."""
+    # What chose the files is gone by now; shuffled captions have a source.
+    parts = [dataset]
+    if isinstance(dataset.get('source'), dict):
+        parts.append(dataset['source'])
+    read = [arguments(DATASETS.get(part['type'])) for part in parts]
+    known = taken.union(*(own or () for own in read))
+    for part, own in zip(parts, read, strict=True):
+        for key in part:
+            if key != 'type' and own is not None and key not in own:
+                raise ConfigError(
+                    f'{flag}: neither {dataset["type"]} nor {name} takes '
+                    f'{key}{nearest(key, known)}'
+                )
 
 
 def _parts(flag: str) -> tuple[str, str, str, dict[str, Any]]:
