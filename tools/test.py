@@ -29,6 +29,7 @@ from sparc_vlm.engine import ConfigError, load_config  # noqa: E402
 from sparc_vlm.engine.versions import versions  # noqa: E402
 from sparc_vlm.errors import UsageError, UserError, sentence  # noqa: E402
 from sparc_vlm.evaluation import progress_bar  # noqa: E402
+from sparc_vlm.features import use_recipes_features  # noqa: E402
 from sparc_vlm.files import reason  # noqa: E402
 from sparc_vlm.study import (  # noqa: E402
     best_device,
@@ -99,6 +100,9 @@ def main(arguments: list[str] | None = None) -> int:
         check_model(name)
         tasks = build_tasks(configs, shared)
         model = open_model(name, args.device or best_device())
+        use_recipes_features(
+            model, recipe or {}, lambda line: console.print(line, markup=False)
+        )
         report = {
             'model': name,
             'config': recipe and recipe.pretty_text,

@@ -5,6 +5,7 @@ from sparc_vlm.features.use import (
     KeptFeaturesHook,
     trunk_fingerprint,
     use_kept_features,
+    use_recipes_features,
 )
 
 __all__ = [
@@ -12,4 +13,5 @@ __all__ = [
     'keep_features',
     'trunk_fingerprint',
     'use_kept_features',
+    'use_recipes_features',
 ]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -47,6 +48,30 @@ def use_kept_features(vision: TrunkWithLayers, folder: str | Path) -> int:
     ]
     vision.known = KnownMaps(files)
     return len(vision.known)
+
+
+def use_recipes_features(
+    model: Any, cfg: Mapping[str, Any], say: Callable[[str], None]
+) -> None:
+    """Has a model look pictures up where its recipe keeps their features.
+
+    Nothing is done where the recipe keeps none, or the model has no frozen
+    trunk.
+
+    Args:
+        model: To measure; any.
+        cfg: The recipe that it was trained by.
+        say: Told how many pictures it knows.
+
+    Raises:
+        UsageError: A file of maps is damaged.
+    """
+    folder, vision = cfg.get('keep_features'), getattr(model, 'vision', None)
+    if folder is None or not isinstance(vision, TrunkWithLayers):
+        return
+    if vision.frozen:
+        known = use_kept_features(vision, folder)
+        say(f'features: {known} pictures of this trunk are kept in {folder}')
 
 
 def trunk_fingerprint(

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sparc_vlm.engine import task_loop
+from mmengine.config import Config
+
+from sparc_vlm.engine import load_config, task_loop
 from sparc_vlm.engine.config_error import ConfigError, nearest
 from sparc_vlm.errors import UserError
 from sparc_vlm.study.arm import Arm
@@ -43,6 +45,11 @@ class StudyArm:
         """A name for its files."""
         plain = self.name.lower().replace('+', ' plus ')
         return re.sub(r'[^a-z0-9.=-]+', '_', plain).strip('_')
+
+    @property
+    def recipe(self) -> Config | None:
+        """What it is trained by; None for a finished model."""
+        return self.config and load_config(self.config, self.options)
 
     def place(self, seed: int, work_dir: Path) -> Path:
         """Where it is trained at a seed, and its results are kept."""

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from sparc_vlm.errors import RunError, UserError, sentence
+from sparc_vlm.features import use_recipes_features
 from sparc_vlm.files import write_text
 from sparc_vlm.study.arm import Arm
 from sparc_vlm.study.kept import note_peak, sheet_path, weights_of
@@ -191,6 +192,13 @@ class Runner:
         try:
             own = arm.checkpoint or str(run / 'model')
             model = open_model(own, self.device)
+            use_recipes_features(
+                model,
+                arm.recipe or {},
+                lambda line: self.progress.say(
+                    f'{arm.name}, seed {seed}: {line}'
+                ),
+            )
         except Exception as error:
             failures.append(_failure(arm, seed, 'model', error, run))
             return True
