@@ -7,6 +7,7 @@ or, if nothing reads it, not at all.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,9 @@ def load_config(
         options: Dotted keys and values, as `--cfg-options` gives them.
 
     Raises:
-        ConfigError: The file is not there or cannot be read, or an override
-            names nothing that exists or has the wrong type.
+        ConfigError: The file is not there or cannot be read, a variable
+            of the environment that it takes is not set, or an override names
+            nothing that exists or has the wrong type.
     """
     path = find_config(path)
     try:
@@ -73,6 +75,15 @@ def load_config(
     except FileNotFoundError as error:
         raise ConfigError(f'{path}: a _base_ is missing: {error}') from None
     except (SyntaxError, NameError, KeyError, ImportError) as error:
+        # As mmengine puts it where '{{$NAME:}}' stands.
+        unset = re.search(
+            r'`(\w+)` cannot be found in `os.environ`', str(error)
+        )
+        if unset:
+            raise ConfigError(
+                f'{path} takes {unset[1]} from the environment, where it is '
+                f'not set: export {unset[1]}=...'
+            ) from None
         kind = type(error).__name__
         raise ConfigError(
             f'{path} is no valid config: {kind}: {error}'

@@ -60,6 +60,9 @@ def read_study(path: str | Path, root: Path) -> Study:
             raise ConfigError(f'{path}: two arms are called {twice}')
     baseline = content.get('baseline', names[0])
     pictures = content.get('pictures')
+    if isinstance((pictures or {}).get('dataset'), str):
+        shown = task_config(f'retrieval:{pictures["dataset"]}')
+        pictures['dataset'] = shown['dataset']
     for name in (baseline, *((pictures or {}).get('arms') or [])):
         if name not in names:
             raise ConfigError(

@@ -215,6 +215,16 @@ def test_a_config_is_loaded_with_checked_overrides(tmp_path):
         load_config(path)
 
 
+def test_a_config_takes_variables_of_the_environment(tmp_path, monkeypatch):
+    path = tmp_path / 'a.py'
+    path.write_text("root = '{{$PICTURES:}}'\nfiles = [f'{root}/a']\n")
+    monkeypatch.setenv('PICTURES', '/data/my pictures')
+    assert load_config(path).files == ['/data/my pictures/a']
+    monkeypatch.delenv('PICTURES')
+    with says('a.py takes PICTURES from the environment, .* export PICTURES'):
+        load_config(path)
+
+
 class Base:
     def __init__(self, a, b=1):
         self.both = a, b
