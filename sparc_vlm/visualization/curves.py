@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,6 +30,10 @@ def read_scalars(work_dir: str | Path) -> Scalars:
             and `val/<iteration>/metrics.json` as the task loop does. The
             latter are taken for what both have: mmengine can log validation
             by epoch, which gives every step the same number.
+
+    Returns:
+        Of several data sets also the means of what each has: the loss is
+        logged as their sum, other values for each alone.
     """
     scalars: Scalars = defaultdict(dict)
     # Folders are named by the time of their start.
@@ -46,8 +52,24 @@ def read_scalars(work_dir: str | Path) -> Scalars:
         sheet = json.loads(path.read_text())
         for name, value in sheet['metrics'].items():
             validated[name][int(sheet['iteration'])] = float(value)
-    joined = {**scalars, **validated}
+    joined = {**_over_data(scalars), **scalars, **validated}
     return {name: dict(sorted(s.items())) for name, s in joined.items()}
+
+
+def _over_data(scalars: Scalars) -> Scalars:
+    """Means of what is logged for each data set alone: 'data0/loss_local'."""
+    parts: dict[str, list[dict[int, float]]] = defaultdict(list)
+    for name, values in scalars.items():
+        data, _, own = name.partition('/')
+        if re.fullmatch(r'data\d+', data):
+            parts[own].append(values)
+    return {
+        own: {
+            step: statistics.fmean(values[step] for values in several)
+            for step in set.intersection(*map(set, several))
+        }
+        for own, several in parts.items()
+    }
 
 
 def smooth(values: Sequence[float], window: int) -> np.ndarray:

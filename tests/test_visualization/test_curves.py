@@ -49,6 +49,22 @@ def test_validation_is_read_where_its_iteration_is_known(tmp_path):
     assert scalars['other'] == {0: 1.0}
 
 
+def test_values_of_several_data_sets_are_averaged(tmp_path):
+    write(
+        tmp_path / 'vis_data',
+        [
+            {'step': 1, 'loss': 5, 'data0/loss': 2, 'data1/loss': 3},
+            {'step': 2, 'data0/loss_local': 1, 'data1/loss_local': 4},
+            {'step': 3, 'data0/loss_local': 1, 'data1/loss_local': 2},
+            {'step': 4, 'data0/loss_local': 7},
+        ],
+    )
+    scalars = read_scalars(tmp_path)
+    assert scalars['loss'] == {1: 5}  # their sum, as it was logged
+    assert scalars['loss_local'] == {2: 2.5, 3: 1.5}
+    assert scalars['data1/loss_local'] == {2: 4, 3: 2}
+
+
 def test_folder_without_scalars_is_empty(tmp_path):
     assert read_scalars(tmp_path) == {}
 
