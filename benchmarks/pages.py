@@ -13,7 +13,6 @@ import json
 import re
 import sys
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,6 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.tables import (  # noqa: E402
     data_table,
     index_table,
-    large_table,
-    loss_ratio_table,
-    loss_table,
     parts_table,
     profile_table,
     ratio_table,
@@ -41,17 +37,13 @@ PARTS: dict[str, tuple[str, Callable[..., str]]] = {
     'gpu-steps': ('train_step_gpu', step_table),
     'gpu-ratios': ('train_step_gpu', ratio_table),
     'gpu-ratios-before': ('train_step_gpu_before', ratio_table),
-    'parts': ('step_parts', parts_table),
-    'loss-seconds': ('losses', partial(loss_table, field='seconds')),
-    'loss-memory': ('losses', partial(loss_table, field='peak_bytes')),
-    'loss-ratios': ('losses', loss_ratio_table),
+    'parts-vittiny': ('step_parts_tiny', parts_table),
     'data': ('data_rate', data_table),
     'index': ('data_rate', index_table),
     'retrieval': ('retrieval', retrieval_table),
 }
 """By the name of the mark: a file of results, and what makes a table."""
 TOGETHER: dict[str, tuple[str, Callable[..., str]]] = {
-    'large': ('loss_4096_*', large_table),
     'profile-vitb16': ('profile_vitb16_*', profile_table),
     'profile-vittiny': ('profile_vittiny_*', profile_table),
 }
@@ -67,6 +59,7 @@ def fill(page: str, results: Path = RESULTS) -> str:
 
     Raises:
         KeyError: The page has a mark that nothing is known of.
+        FileNotFoundError: There is no file of what it stands for.
     """
 
     def table(found: re.Match[str]) -> str:
@@ -81,7 +74,10 @@ def fill(page: str, results: Path = RESULTS) -> str:
 def _table(name: str, results: Path) -> str:
     if name in TOGETHER:
         pattern, make = TOGETHER[name]
-        return make([_read(p) for p in sorted(results.glob(pattern))])
+        found = sorted(results.glob(pattern))
+        if not found:
+            raise FileNotFoundError(f'no {pattern} in {results}')
+        return make([_read(path) for path in found])
     file, make = PARTS[name]
     return make(_read(results / f'{file}.json'))
 

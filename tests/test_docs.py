@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.pages import PAGE, PARTS, TOGETHER, fill
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / 'README.md', ROOT / 'CONTRIBUTING.md']
 PAGES += sorted((ROOT / 'docs').glob('*.md'))
@@ -54,6 +56,15 @@ def test_the_table_of_the_readme_is_the_quickstarts():
         assert f'{name} {seconds / 60:.0f} minutes' in block
     assert f'{found["pictures"]} held-out scenes' in block
     assert f'seed {found["seed"]}' in block
+
+
+def test_the_page_of_performance_says_what_the_benchmarks_wrote():
+    assert fill(PAGE.read_text()) == PAGE.read_text()
+
+
+def test_every_table_of_the_benchmarks_has_its_place():
+    marks = re.findall(r'<!-- ([\w-]+):begin -->', PAGE.read_text())
+    assert sorted(marks) == sorted({**PARTS, **TOGETHER})
 
 
 TITLES = {
