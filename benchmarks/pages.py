@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.tables import (  # noqa: E402
     data_table,
     index_table,
+    large_table,
     parts_table,
     profile_table,
     ratio_table,
@@ -44,6 +45,7 @@ PARTS: dict[str, tuple[str, Callable[..., str]]] = {
 }
 """By the name of the mark: a file of results, and what makes a table."""
 TOGETHER: dict[str, tuple[str, Callable[..., str]]] = {
+    'large': ('loss_4096_*', large_table),
     'profile-vitb16': ('profile_vitb16_*', profile_table),
     'profile-vittiny': ('profile_vittiny_*', profile_table),
 }

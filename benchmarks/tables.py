@@ -202,9 +202,9 @@ def large_table(reports: Sequence[Report]) -> str:
     for report in reports:
         fields = 'peak_bytes', 'inputs_bytes', 'gradients_bytes'
         memory = (f'{report[field] / 2**30:.2f}' for field in fields)
-        device = report['device']
-        if device == 'cpu':
-            device += f', {report["threads"]} thread'
+        device = {'cpu': 'CPU', 'cuda': 'GPU'}[report['device']]
+        if device == 'CPU':
+            device += f', {report["threads"]} threads'
         minutes = f'{report["seconds"] / 60:.1f}'
         batch = str(report['batch'])
         rows.append((report['objective'], device, batch, *memory, minutes))
