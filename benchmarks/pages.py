@@ -13,6 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from benchmarks.tables import (  # noqa: E402
     data_table,
     index_table,
     large_table,
+    loss_ratio_table,
+    loss_table,
     parts_table,
     profile_table,
     ratio_table,
@@ -39,6 +42,9 @@ PARTS: dict[str, tuple[str, Callable[..., str]]] = {
     'gpu-ratios': ('train_step_gpu', ratio_table),
     'gpu-ratios-before': ('train_step_gpu_before', ratio_table),
     'parts-vittiny': ('step_parts_tiny', parts_table),
+    'loss-seconds': ('losses', partial(loss_table, field='seconds')),
+    'loss-memory': ('losses', partial(loss_table, field='peak_bytes')),
+    'loss-ratios': ('losses', loss_ratio_table),
     'data': ('data_rate', data_table),
     'index': ('data_rate', index_table),
     'retrieval': ('retrieval', retrieval_table),
