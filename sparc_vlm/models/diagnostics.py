@@ -82,20 +82,19 @@ def effective_patches(weights: Tensor, token_mask: Tensor) -> Tensor:
 
 @torch.no_grad()
 def spread_of(
-    objective: nn.Module, pairs: PairEmbeddings
+    objective: nn.Module, pairs: PairEmbeddings, logged: dict[str, Tensor]
 ) -> dict[str, Tensor]:
     """`effective_patches` of an objective that aligns but does not log it.
 
     Args:
         objective: What is trained.
         pairs: Embeddings of the batch.
+        logged: What the objective returned.
 
     Returns:
         Nothing where the objective aligns nothing, or says so itself.
     """
-    if not hasattr(objective, 'align') or getattr(
-        objective, 'is_diagnosed', False
-    ):
+    if 'effective_patches' in logged or not hasattr(objective, 'align'):
         return {}
     some = first_pairs(pairs)
     weights = objective.align(some.tokens, some.patches)

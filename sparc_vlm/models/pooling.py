@@ -26,7 +26,7 @@ def mean_of_real(features: Tensor, tokens: TokenBatch) -> Tensor:
         features: (N, C) features of the tokens.
         tokens: B captions, packed.
     """
-    lengths = tokens.lengths
+    lengths = tokens.lengths.cpu()
     rows = torch.arange(len(lengths)).repeat_interleave(lengths)
     rows = to_device(rows, features.device)
     features = features.to(torch.promote_types(features.dtype, torch.float32))

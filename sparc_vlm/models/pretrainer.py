@@ -166,7 +166,7 @@ class ImageTextPretrainer(BaseModel):
             pairs = self._embed(images, tokens, patch_mask, is_local)
             temperature = 1 / pairs.logit_scale.detach()
             losses = self.objective(pairs) | dict(temperature=temperature)
-            return spread_of(self.objective, pairs) | losses
+            return losses | spread_of(self.objective, pairs, losses)
         if mode == 'predict':
             pairs = self._embed(images, tokens, patch_mask, is_local=False)
             image = F.normalize(pairs.image.float(), dim=-1)

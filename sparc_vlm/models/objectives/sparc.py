@@ -74,7 +74,6 @@ class SPARC(nn.Module):
     """
 
     is_local = True
-    is_diagnosed = True
     takes_masks = True
 
     def __init__(
