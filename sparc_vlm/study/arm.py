@@ -74,11 +74,15 @@ class Arm:
 
     def seconds(self) -> float | None:
         """Seconds that a finished training took; None: it is not there."""
+        return self.took() if self.model.is_dir() else None
+
+    def took(self) -> float | None:
+        """As `seconds`, even where the model has been deleted since."""
         record = self._record()
         if (
             record is None
             or record['settings'] != self.settings()
-            or not (record['done'] and self.model.is_dir())
+            or not record['done']
         ):
             return None
         return record['seconds']

@@ -105,7 +105,8 @@ def add_pictures(
     arms = [a for a in study.arms if a.name in chosen and a.name in sheets]
     source = DATASETS.build(dict(study.pictures['dataset']))
     indices = study.pictures.get('indices') or range(PICTURES)
-    models = {arm.name: _model(arm, sheets, work_dir) for arm in arms}
+    there = [a for a in arms if _is_there(a, sheets, work_dir)]
+    models = {arm.name: _model(arm, sheets, work_dir) for arm in there}
     page.heading('Where each word looks')
     page.text(
         'Alignment weights of equations 2 to 4, from local patches, at the '
@@ -113,6 +114,9 @@ def add_pictures(
         'not trained on, and were not chosen by their result. Below each, '
         'the caption that every model retrieves first for it.'
     )
+    deleted = [arm.name for arm in arms if arm not in there]
+    if deleted:
+        page.text(f'No maps of {", ".join(deleted)}: the models are deleted.')
     for index in indices:
         image, caption = source.image(index), _caption(source, index)
         maps = {}
@@ -124,14 +128,24 @@ def add_pictures(
         if maps:
             figure = compare_word_maps(maps, 'omit')
             page.figure(shrunk(figure), f'maps-{index}')
-        table = _top_captions(source, index, list(models), sheets)
+        names = [arm.name for arm in arms]
+        table = _top_captions(source, index, names, sheets)
         if table is not None:
             page.table(table)
 
 
-def _model(arm: StudyArm, sheets: Sheets, work_dir: Path) -> Any:
+def _folder(arm: StudyArm, sheets: Sheets, work_dir: Path) -> Path:
     seed = next(iter(sheets[arm.name]))
-    own = arm.place(seed, work_dir) / 'model'
+    return arm.place(seed, work_dir) / 'model'
+
+
+def _is_there(arm: StudyArm, sheets: Sheets, work_dir: Path) -> bool:
+    trained = arm.checkpoint is None
+    return not trained or _folder(arm, sheets, work_dir).is_dir()
+
+
+def _model(arm: StudyArm, sheets: Sheets, work_dir: Path) -> Any:
+    own = _folder(arm, sheets, work_dir)
     return open_model(arm.checkpoint or str(own))
 
 

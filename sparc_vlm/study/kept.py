@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from sparc_vlm.files import write_json
+from sparc_vlm.files import write_json, write_text
 from sparc_vlm.study.measure import (
     Sheet,
     evaluation_settings,
@@ -16,6 +16,7 @@ from sparc_vlm.study.models import identity
 from sparc_vlm.study.plan import Study, StudyArm
 
 SHEET = '.json.gz'
+WEIGHTS = 'weights.sha256'
 
 
 def sheet_path(run: Path, task: str) -> Path:
@@ -24,10 +25,27 @@ def sheet_path(run: Path, task: str) -> Path:
 
 
 def weights_of(arm: StudyArm, run: Path) -> str:
-    """What tells this model from any other."""
+    """What tells this model from any other.
+
+    A model that was measured may be deleted: what `note_weights` wrote
+    stands for it then.
+    """
     if arm.checkpoint is not None:
         return identity(arm.checkpoint)
+    noted = run / WEIGHTS
+    if not (run / 'model').is_dir() and noted.is_file():
+        return noted.read_text().strip()
     return fingerprint(run / 'model')
+
+
+def note_weights(run: Path, weights: str) -> None:
+    """Keeps what tells a model from others beside what it was measured at.
+
+    Args:
+        run: Of the model.
+        weights: What `weights_of` returned.
+    """
+    write_text(run / WEIGHTS, f'{weights}\n')
 
 
 def finished(
@@ -48,7 +66,7 @@ def finished(
     """
     run = arm.place(seed, work_dir)
     is_trained = arm.checkpoint is None
-    if is_trained and arm.run(seed, work_dir, root).seconds() is None:
+    if is_trained and arm.run(seed, work_dir, root).took() is None:
         return {}
     weights = weights_of(arm, run)
     paths = sorted((run / 'results').glob(f'*{SHEET}'))

@@ -18,7 +18,13 @@ from sparc_vlm.errors import RunError, UserError, sentence
 from sparc_vlm.features import use_recipes_features
 from sparc_vlm.files import write_text
 from sparc_vlm.study.arm import Arm
-from sparc_vlm.study.kept import note_peak, sheet_path, weights_of
+from sparc_vlm.study.kept import (
+    finished,
+    note_peak,
+    note_weights,
+    sheet_path,
+    weights_of,
+)
 from sparc_vlm.study.launch import LoggedLaunch, last_lines
 from sparc_vlm.study.measure import (
     evaluation_settings,
@@ -137,6 +143,9 @@ class Runner:
     ) -> bool:
         """Trains and measures; returns whether there was anything to do."""
         worked = False
+        there = finished(self.study, arm, seed, self.work_dir, self.root)
+        if len(there) == len(self.study.tasks):
+            return False
         if arm.checkpoint is None:
             training = arm.run(seed, self.work_dir, self.root)
             if training.seconds() is None:
@@ -190,6 +199,8 @@ class Runner:
         if not wanted:
             return False
         try:
+            if arm.checkpoint is None:
+                note_weights(run, weights)
             own = arm.checkpoint or str(run / 'model')
             model = open_model(own, self.device)
             use_recipes_features(

@@ -127,7 +127,7 @@ def _made(
         'options': arm.options,
         'flags': list(arm.flags),
         'config': runs[0].settings()['config'],
-        'seconds': [run.seconds() for run in runs],
+        'seconds': [run.took() for run in runs],
         'step_seconds': min(times) if times else None,
         'peak_bytes': max(peaks) if peaks else None,
     }

@@ -1,12 +1,14 @@
+import json
+import shutil
 import threading
 
 import pytest
 
 from sparc_vlm.evaluation import Pointing
-from sparc_vlm.study import read_sheet
+from sparc_vlm.study import read_sheet, write_report
 from sparc_vlm.study import run as running
 from sparc_vlm.study.kept import peak_of
-from tests.test_study.made import STUDY, run, runner_of, write_study
+from tests.test_study.made import ROOT, STUDY, run, runner_of, write_study
 
 
 def test_every_arm_at_every_seed_is_trained_and_measured(
@@ -38,6 +40,27 @@ def test_what_is_done_is_not_done_again(study, trainer, tmp_path, monkeypatch):
     assert runner.failures == []
     assert len(trainer.started) == 3
     assert 'CLIP, seed 0: done; 1 of 3' in lines
+
+
+def test_a_measured_model_may_be_deleted(study, trainer, tmp_path):
+    run(study, tmp_path / 'work')
+    for model in (tmp_path / 'work').glob('*/seed*/model'):
+        shutil.rmtree(model)
+    lines = []
+    runner = run(study, tmp_path / 'work', lines)
+    assert len(trainer.started) == 3
+    assert 'CLIP, seed 0: done; 1 of 3' in lines
+    page = write_report(
+        runner.study, tmp_path / 'work', tmp_path / 'out', ROOT, []
+    )
+    report = json.loads((tmp_path / 'out/results.json').read_text())
+    assert report['arms']['CLIP']['seconds'][0] >= 0
+    assert report['missing'] == []
+    assert page is not None
+    # Another task needs it again.
+    more = "tasks += [dict(type='Segmentation', dataset=tasks[0]['dataset'])]"
+    run(write_study(tmp_path, STUDY + more), tmp_path / 'work')
+    assert len(trainer.started) == 6
 
 
 def test_a_task_more_is_measured_without_training(study, trainer, tmp_path):
