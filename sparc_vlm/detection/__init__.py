@@ -1,0 +1,7 @@
+"""Detectors on our encoders: what MMDetection does not have.
+
+Importing the package registers everything under the scope `sparc_vlm`, so
+that a config of MMDetection needs `custom_imports` of it and no more.
+"""
+
+import sparc_vlm  # noqa: F401 (stand-ins and registries before mmdet)
