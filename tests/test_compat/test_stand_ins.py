@@ -57,7 +57,7 @@ def test_install_twice_changes_nothing():
 
 def test_status_names_each_library():
     status = compat.status()
-    assert list(status) == ['mmcv', 'torchvision', 'transformers']
+    assert list(status) == ['mmcv', 'torchvision', 'transformers', 'lvis']
     for said in status.values():
         assert said in ('native', 'absent') or said.startswith('stand-in: ')
 
