@@ -108,14 +108,32 @@ class PatchAttention(MultiheadAttention):
         Args:
             tokens: Patches of B images.
         """
-        batch, count, _ = tokens.shape
+        return self.leave(self.mix(self.qkv(tokens)))
+
+    def mix(self, qkv: Tensor) -> Tensor:
+        """What each patch gathers from all patches of its row.
+
+        Args:
+            qkv: (B, N, 3 C) query, key and value.
+
+        Returns:
+            (B, N, C).
+        """
+        batch, count, _ = qkv.shape
         query, key, value = (
             part.transpose(1, 2)
-            for part in self.qkv(tokens)
-            .view(batch, count, 3, self.num_heads, self.head_dims)
-            .unbind(2)
+            for part in qkv.view(
+                batch, count, 3, self.num_heads, self.head_dims
+            ).unbind(2)
         )
         dropout = self.attn_drop if self.training else 0.0
         mixed = attend(query, key, value, dropout)
-        mixed = mixed.transpose(1, 2).reshape(batch, count, self.embed_dims)
+        return mixed.transpose(1, 2).reshape(batch, count, self.embed_dims)
+
+    def leave(self, mixed: Tensor) -> Tensor:
+        """(B, N, C) in, (B, N, C) out: the way back to the tokens.
+
+        Args:
+            mixed: What was gathered.
+        """
         return self.out_drop(self.gamma1(self.proj_drop(self.proj(mixed))))

@@ -7,7 +7,6 @@ with the lengths of Flickr8k, half of the padding's work is gone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
 
@@ -103,17 +102,3 @@ def join_parts(parts: list[Tensor], back: Tensor | None) -> Tensor:
     padded = [F.pad(part, (0, length - part.shape[1])) for part in parts]
     joined = torch.cat(padded)
     return joined if back is None else joined.index_select(0, back)
-
-
-def mean_over_tokens(
-    parts: list[PairEmbeddings], means: Callable[[int], Tensor]
-) -> Tensor:
-    """The mean over all real tokens, from the parts' own means.
-
-    Args:
-        parts: From `parts_by_length`.
-        means: Gives the mean of a part, by its number.
-    """
-    counts = torch.stack([part.token_mask.sum() for part in parts])
-    values = torch.stack([means(place) for place in range(len(parts))])
-    return (values * counts).sum() / counts.sum().clamp(min=1)

@@ -10,7 +10,6 @@ import torch
 from sparc_vlm.models import length_parts
 from sparc_vlm.models.length_parts import (
     join_parts,
-    mean_over_tokens,
     parts_by_length,
 )
 from sparc_vlm.models.objectives import SPARC
@@ -97,13 +96,6 @@ def test_no_real_token_is_cut_off_behind_marks():
         [[False, True]],
         [[False, True, False, True]],
     ]
-
-
-def test_mean_over_tokens_weighs_parts_by_their_tokens():
-    pairs = random_pairs([1, 3])
-    parts, _ = parts_by_length(pairs)
-    means = torch.tensor([5.0, 1.0])
-    assert mean_over_tokens(parts, lambda at: means[at]) == 2.0
 
 
 def test_a_caption_without_a_token_alone():

@@ -7,7 +7,6 @@ One backbone with two ways out: `forward` gives feature maps of chosen layers
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -20,17 +19,11 @@ from torch.utils.checkpoint import checkpoint
 
 from sparc_vlm.errors import UsageError
 from sparc_vlm.models.attention import PatchAttention
+from sparc_vlm.models.encoders.architectures import architecture
+from sparc_vlm.models.encoders.positions import fit_positions
+from sparc_vlm.models.encoders.windows import Windows, use_windows
 from sparc_vlm.registry import MODELS
 from sparc_vlm.weights import load_into, read_weights, select_prefix
-
-ARCHITECTURES = {
-    'mini': (128, 5, 4),
-    'tiny': (192, 12, 3),
-    'small': (384, 12, 6),
-    'base': (768, 12, 12),
-    'large': (1024, 24, 16),
-}
-"""Width, layers and heads; the hidden layer is 4 times the width."""
 
 
 class PatchFeatures(NamedTuple):
@@ -67,6 +60,11 @@ class SparcViT(VisionTransformer):
         patch_drop_rate: Share of the patches left out of each training
             image, drawn anew each time; `forward_patches` only.
         drop_path_rate: Stochastic depth at the last layer.
+        window_size: Patches a side of the windows that layers attend in, for
+            large images (ViTDet uses 14); 0 is global attention everywhere.
+            Of the weights it changes nothing.
+        global_layers: With windows, the layers that attend globally all the
+            same; None for four, the last layer of each quarter.
         init_cfg: mmengine's; `dict(type='Pretrained', checkpoint=...,
             prefix='vision.')` takes a .pth, a .safetensors or a saved model
             folder, and stops if keys do not fit.
@@ -74,7 +72,8 @@ class SparcViT(VisionTransformer):
 
     Raises:
         ValueError: An unknown architecture, a rate outside [0, 1), a layer
-            that is not there, or a `patch_cfg` whose patches are no tiles.
+            that is not there, a `patch_cfg` whose patches are no tiles, or
+            windows over patches of which some are dropped.
     """
 
     def __init__(
@@ -87,6 +86,8 @@ class SparcViT(VisionTransformer):
         with_cp: bool = False,
         patch_drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
+        window_size: int = 0,
+        global_layers: Sequence[int] | None = None,
         init_cfg: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -94,10 +95,15 @@ class SparcViT(VisionTransformer):
             raise UsageError(
                 f'patch_drop_rate must be in [0, 1), got {patch_drop_rate}'
             )
+        if window_size and patch_drop_rate:
+            raise UsageError(
+                'windows need every patch: set window_size or '
+                'patch_drop_rate to 0'
+            )
         if isinstance(out_indices, int):
             out_indices = [out_indices]
         super().__init__(
-            arch=_architecture(arch),
+            arch=architecture(arch),
             img_size=img_size,
             patch_size=patch_size,
             out_indices=list(out_indices),
@@ -127,6 +133,10 @@ class SparcViT(VisionTransformer):
         for layer in self.layers:
             # Same parameters, another forward: the parent offers no way in.
             layer.attn.__class__ = PatchAttention
+        self.window_size = window_size
+        self.windowed_layers = use_windows(
+            self.layers, window_size, global_layers
+        )
         self.with_cp = with_cp
         self.patch_drop_rate = patch_drop_rate
         self.frozen_stages = frozen_stages
@@ -141,9 +151,12 @@ class SparcViT(VisionTransformer):
                 patches.
         """
         tokens, grid = self._embed(images)
+        windows = Windows(grid, self.window_size)
+        outputs = self._run_layers(windows.cut(tokens), windows)
         maps = []
-        for index, output in enumerate(self._run_layers(tokens)):
+        for index, output in enumerate(outputs):
             if index in self.out_indices:
+                output = windows.join(output)
                 maps.append(self._format_output(output, grid))
         return tuple(maps)
 
@@ -157,9 +170,10 @@ class SparcViT(VisionTransformer):
         kept = None
         if self.training and self.patch_drop_rate:
             tokens, kept = self._drop_patches(tokens)
-        for output in self._run_layers(tokens):
+        windows = Windows(grid, self.window_size)
+        for output in self._run_layers(windows.cut(tokens), windows):
             tokens = output
-        return PatchFeatures(tokens, grid, kept)
+        return PatchFeatures(windows.join(tokens), grid, kept)
 
     def init_weights(self) -> None:
         """Random weights, or those of `init_cfg` with every key accounted."""
@@ -172,6 +186,24 @@ class SparcViT(VisionTransformer):
             state = select_prefix(state, prefix)
         load_into(self, state)
         self._is_init = True
+
+    def get_layer_depth(
+        self, param_name: str, prefix: str = ''
+    ) -> tuple[int, int]:
+        """How deep a parameter lies, for layer-wise learning rates.
+
+        Args:
+            param_name: The parameter's name in the whole model.
+            prefix: What the names of this transformer's begin with.
+
+        Returns:
+            Its depth, 0 for what comes before the layers, and the number of
+            depths, the last of which is for what comes after them.
+        """
+        depth, depths = super().get_layer_depth(param_name, prefix)
+        # The parent takes it for something behind the layers.
+        is_before = param_name.startswith(prefix + 'pre_norm')
+        return (0 if is_before else depth), depths
 
     def _embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
         images = self._whole_patches(images)
@@ -205,13 +237,16 @@ class SparcViT(VisionTransformer):
             return images
         return F.pad(images, (0, missing[1], 0, missing[0]))
 
-    def _run_layers(self, tokens: Tensor) -> Iterator[Tensor]:
+    def _run_layers(
+        self, tokens: Tensor, windows: Windows | None = None
+    ) -> Iterator[Tensor]:
         """Yields the tokens after each layer; the last with its norm."""
         for index, layer in enumerate(self.layers):
+            more = (windows,) if index in self.windowed_layers else ()
             if self.with_cp and self.training:
-                tokens = checkpoint(layer, tokens, use_reentrant=False)
+                tokens = checkpoint(layer, tokens, *more, use_reentrant=False)
             else:
-                tokens = layer(tokens)
+                tokens = layer(tokens, *more)
             if index == len(self.layers) - 1 and self.final_norm:
                 tokens = self.ln1(tokens)
             yield tokens
@@ -246,61 +281,14 @@ class SparcViT(VisionTransformer):
         self, state_dict: dict[str, Tensor], prefix: str, *_: Any
     ) -> None:
         """Fits loaded position embeddings: no class token, own grid."""
-        name = prefix + 'pos_embed'
-        loaded = state_dict.get(name)
-        if loaded is None or loaded.shape[-1] != self.embed_dims:
-            return
-        if self._has_class_token(state_dict, prefix, loaded.shape[1]):
-            loaded = loaded[:, 1:]
-            state_dict.pop(prefix + 'cls_token', None)
-        if loaded.shape != self.pos_embed.shape:
-            if not _is_square(loaded.shape[1]):
-                raise UsageError(
-                    f'cannot resize {name}: its {loaded.shape[1]} position '
-                    'embeddings do not make a square grid; set img_size to '
-                    "the checkpoint's own"
-                )
-            side = math.isqrt(loaded.shape[1])
-            loaded = resize_pos_embed(
-                loaded,
-                (side, side),
-                self.patch_resolution,
-                self.interpolate_mode,
-                0,
-            )
-        state_dict[name] = loaded
-
-    def _has_class_token(
-        self, state_dict: dict[str, Tensor], prefix: str, count: int
-    ) -> bool:
-        """Whether `count` loaded position embeddings begin with its own."""
-        if prefix + 'cls_token' in state_dict:
-            return True
-        if count == self.pos_embed.shape[1] or _is_square(count):
-            return False
-        return _is_square(count - 1) or count == self.pos_embed.shape[1] + 1
-
-
-def _architecture(arch: str | dict[str, int]) -> dict[str, int]:
-    if isinstance(arch, dict):
-        return arch
-    if arch not in ARCHITECTURES:
-        raise UsageError(
-            f'arch must be one of {list(ARCHITECTURES)} or a dict, got '
-            f'{arch!r}'
+        fit_positions(
+            state_dict,
+            prefix,
+            self.pos_embed,
+            self.patch_resolution,
+            self.interpolate_mode,
         )
-    width, layers, heads = ARCHITECTURES[arch]
-    return dict(
-        embed_dims=width,
-        num_layers=layers,
-        num_heads=heads,
-        feedforward_channels=4 * width,
-    )
 
 
 def _is_pretrained(init_cfg: Any) -> bool:
     return isinstance(init_cfg, dict) and init_cfg['type'] == 'Pretrained'
-
-
-def _is_square(count: int) -> bool:
-    return math.isqrt(count) ** 2 == count

@@ -24,7 +24,6 @@ from sparc_vlm.models.diagnostics import (
 )
 from sparc_vlm.models.length_parts import (
     join_parts,
-    mean_over_tokens,
     parts_by_length,
 )
 from sparc_vlm.models.pairwise_blocks import wide
@@ -144,10 +143,11 @@ class SPARC(nn.Module):
 
         Returns:
             `loss_global`, `loss_local`, with `cross_image` also
-            `loss_cross_image`, and, for the log only: `patches_kept`, the
-            share of patches with a weight above 0; `effective_patches`, how
-            many a token spreads over; `rolled_local`, the local loss beside
-            another pair's image, weighted as `loss_local` is.
+            `loss_cross_image`, and, for the log only and of the first pairs
+            alone: `patches_kept`, the share of patches with a weight above 0;
+            `effective_patches`, how many a token spreads over;
+            `rolled_local`, the local loss beside another pair's image,
+            weighted as `loss_local` is.
         """
         # Negatives from other images need the batch as it is.
         parts, back = [pairs], None
@@ -172,7 +172,7 @@ class SPARC(nn.Module):
                     parts[0], found[0].grouped, self.align, self.cross_image
                 )
             )
-        return losses | self._diagnostics(pairs, parts, found)
+        return losses | self._diagnostics(pairs)
 
     def _compare(self, pairs: PairEmbeddings) -> _Compared:
         """The local loss of every token, and what it was made from."""
@@ -185,29 +185,19 @@ class SPARC(nn.Module):
             pairs.logit_scale,
             self._ignored(pairs),
         )
-        return _Compared(weights.detach(), grouped, losses)
+        return _Compared(grouped, losses)
 
     @torch.no_grad()
-    def _diagnostics(
-        self,
-        pairs: PairEmbeddings,
-        parts: list[PairEmbeddings],
-        found: list[_Compared],
-    ) -> dict[str, Tensor]:
-        """What is only logged."""
-        weights = [part.weights for part in found]
-        masks = [part.token_mask for part in parts]
+    def _diagnostics(self, pairs: PairEmbeddings) -> dict[str, Tensor]:
+        """What is only logged, of some pairs."""
         some = self._local_pairs(first_pairs(pairs))
+        weights = self.align(some.tokens, some.patches, some.patch_mask)
         rolled = rolled_loss(
             some, self.align, self.token_average, self._ignored(some)
         )
         return dict(
-            patches_kept=mean_over_tokens(
-                parts, lambda at: _share_kept(weights[at], masks[at])
-            ),
-            effective_patches=mean_over_tokens(
-                parts, lambda at: effective_patches(weights[at], masks[at])
-            ),
+            patches_kept=_share_kept(weights, some.token_mask),
+            effective_patches=effective_patches(weights, some.token_mask),
             rolled_local=self.local_weight * rolled,
         )
 
@@ -268,9 +258,8 @@ class SPARC(nn.Module):
 
 
 class _Compared(NamedTuple):
-    """Of the pairs of a part: (b, l, P), (b, l, D) and (b, l)."""
+    """Of the pairs of a part: (b, l, D) and (b, l)."""
 
-    weights: Tensor
     grouped: Tensor
     losses: Tensor
 
