@@ -30,7 +30,7 @@ from torch.nn.utils import get_total_norm
 from sparc_vlm.engine.processes import from_first
 from sparc_vlm.weights import load_into
 
-LAYERS = ('TextLayer', 'TransformerEncoderLayer')
+LAYERS = ('TextLayer', 'TransformerEncoderLayer', 'WindowedLayer')
 
 
 @FUNCTIONS.register_module()
