@@ -8,12 +8,14 @@ runs none.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.registry import Registry
 from mmengine.runner import Runner
 from safetensors.torch import save as serialise
 from torch import Tensor
@@ -32,6 +34,8 @@ CONFIG_FILE = 'config.json'
 TOKENIZER_FOLDER = 'tokenizer'
 FORMAT = 1
 ENCODERS = ('vision', 'text')
+LOADED_BY = {'model': 'sparc_vlm.load', 'detector': 'sparc_vlm.detection.load'}
+"""Who loads a folder, by what its config describes."""
 
 
 def save(
@@ -52,7 +56,25 @@ def save(
         The folder.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    cfg = describe(model, model_cfg, folder)
+    write_weights(weights or model.state_dict(), folder)
+    write_json(folder / CONFIG_FILE, dict(format=FORMAT, model=cfg))
+    return folder
+
+
+def describe(
+    model: ImageTextPretrainer, model_cfg: dict[str, Any], folder: Path
+) -> dict[str, Any]:
+    """Writes the tokenizer, and says how to build the model beside it.
+
+    Args:
+        model: The model.
+        model_cfg: The config that it was built from.
+        folder: Where the tokenizer goes, if there is one.
+
+    Returns:
+        The config without what only training or this machine needs.
+    """
     cfg = _portable(model, model_cfg)
     if model.tokenizer is not None:
         model.tokenizer.save(folder / TOKENIZER_FOLDER)
@@ -61,14 +83,17 @@ def save(
             path=TOKENIZER_FOLDER,
             max_length=model.tokenizer.max_length,
         )
+    return cfg
+
+
+def write_weights(weights: dict[str, Tensor], folder: Path) -> None:
+    """Writes the weights of a model folder, whole or not at all."""
     state = {
         key: value.detach().cpu().contiguous()
-        for key, value in (weights or model.state_dict()).items()
+        for key, value in weights.items()
     }
     with atomic_file(folder / WEIGHTS_FILE) as file:
         file.write(serialise(state))
-    write_json(folder / CONFIG_FILE, dict(format=FORMAT, model=cfg))
-    return folder
 
 
 def load(path: str | Path, device: str = 'cpu') -> ImageTextPretrainer:
@@ -88,9 +113,8 @@ def load(path: str | Path, device: str = 'cpu') -> ImageTextPretrainer:
             format or not ours, or its weights do not fit its config.
     """
     path = Path(path).expanduser()
-    folder = _model_folder(path)
-    cfg = _read_config(folder / CONFIG_FILE)
-    model = _build(cfg, folder)
+    folder = model_folder(path)
+    model = _build(read_config(folder / CONFIG_FILE), folder)
     is_weights = path.is_file() and path.suffix != '.json'
     load_into(model, read_weights(path if is_weights else folder))
     return model.to(torch.device(device)).eval()
@@ -145,7 +169,7 @@ class ExportHook(Hook):
         model = model.module if is_model_wrapper(model) else model
         folder = Path(runner.work_dir) / self.folder
         try:
-            save(model, folder, runner.cfg.model.to_dict(), weights)
+            self._write(runner, model, folder, weights)
             self._exported_at = done
         except OSError as error:
             runner.logger.warning(
@@ -153,9 +177,23 @@ class ExportHook(Hook):
                 'training goes on, checkpoints are not affected'
             )
 
+    def _write(
+        self,
+        runner: Runner,
+        model: Any,
+        folder: Path,
+        weights: dict[str, Tensor] | None,
+    ) -> None:
+        """Writes the folder; another kind of model writes another."""
+        save(model, folder, runner.cfg.model.to_dict(), weights)
 
-def _model_folder(path: Path) -> Path:
-    """The folder with the config that belongs to what the user named."""
+
+def model_folder(path: Path) -> Path:
+    """The folder with the config that belongs to what the user named.
+
+    Raises:
+        WeightsError: There is none.
+    """
     if not path.exists():
         raise WeightsError(f'there is no {path}; train a model first')
     folder = path if path.is_dir() else path.parent
@@ -182,8 +220,22 @@ def _build(cfg: dict[str, Any], folder: Path) -> ImageTextPretrainer:
         ) from error
 
 
-def _read_config(file: Path) -> dict[str, Any]:
-    """The model's config, once it is known to be one and to be harmless."""
+def read_config(
+    file: Path,
+    part: str = 'model',
+    roots: Sequence[Registry] = (MODELS.parent,),
+) -> dict[str, Any]:
+    """What a model folder describes, once it is known to be harmless.
+
+    Args:
+        file: The config of the folder.
+        part: What it must describe, one of `LOADED_BY`.
+        roots: Registries, the parents of all, whose types it may name.
+
+    Raises:
+        WeightsError: It is damaged, describes something else, or names a
+            type that is not registered.
+    """
     try:
         content = json.loads(file.read_text(encoding='utf-8'))
     except ValueError as error:
@@ -198,14 +250,20 @@ def _read_config(file: Path) -> dict[str, Any]:
             f'{file.parent} has format {content["format"]}, this version '
             f'reads format {FORMAT}: update sparc_vlm'
         )
-    cfg = content.get('model')
+    for other, loader in LOADED_BY.items():
+        if other != part and other in content:
+            raise WeightsError(
+                f'{file.parent} is the folder of a {other}: load it with '
+                f'{loader}'
+            )
+    cfg = content.get(part)
     if not isinstance(cfg, dict):
-        raise WeightsError(f'{file} is damaged: it describes no model')
-    _refuse_code(cfg, file)
+        raise WeightsError(f'{file} is damaged: it describes no {part}')
+    _refuse_code(cfg, file, roots)
     return cfg
 
 
-def _refuse_code(value: Any, file: Path) -> None:
+def _refuse_code(value: Any, file: Path, roots: Sequence[Registry]) -> None:
     """Stops at a type that is not registered.
 
     mmengine would import whatever a type with dots names and call it, were
@@ -213,21 +271,21 @@ def _refuse_code(value: Any, file: Path) -> None:
     """
     if isinstance(value, list):
         for part in value:
-            _refuse_code(part, file)
+            _refuse_code(part, file, roots)
     if not isinstance(value, dict):
         return
     for part in value.values():
-        _refuse_code(part, file)
+        _refuse_code(part, file, roots)
     name = value.get('type')
     if not isinstance(name, str) or '.' not in name:
         return
     scope, _, base = name.partition('.')
-    root = MODELS.parent
-    registries = {root.scope: root, **root.children}
     # `in` on a registry would import as well.
     registered = dict(TOKENIZERS.module_dict)
-    if scope in registries:
-        registered |= registries[scope].module_dict
+    for root in roots:
+        registries = {root.scope: root, **root.children}
+        if scope in registries:
+            registered |= registries[scope].module_dict
     if base not in registered:
         raise WeightsError(
             f'{file} names {name}, which is no registered model: a model '
