@@ -5,3 +5,7 @@ that a config of MMDetection needs `custom_imports` of it and no more.
 """
 
 import sparc_vlm  # noqa: F401 (stand-ins and registries before mmdet)
+from sparc_vlm.detection.boxes import CocoBoxes
+from sparc_vlm.detection.simple_fpn import SimpleFeaturePyramid
+
+__all__ = ['CocoBoxes', 'SimpleFeaturePyramid']
