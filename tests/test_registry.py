@@ -18,7 +18,10 @@ NAMES = {
     'HOOKS': ['SafeCheckpointHook', 'ExportHook', 'AlignmentMapHook'],
     'RUNNERS': ['SparcRunner'],
     'OPTIM_WRAPPERS': ['AutocastOptimWrapper'],
-    'OPTIM_WRAPPER_CONSTRUCTORS': ['GroupingConstructor'],
+    'OPTIM_WRAPPER_CONSTRUCTORS': [
+        'GroupingConstructor',
+        'LayerDecayConstructor',
+    ],
 }
 # made by the runner for every run, whether a project has some or not
 BUILT = (

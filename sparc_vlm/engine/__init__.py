@@ -12,6 +12,7 @@ from sparc_vlm.engine.checkpoint import (
 from sparc_vlm.engine.checkpoint_hook import SafeCheckpointHook
 from sparc_vlm.engine.config_check import check_config, load_config
 from sparc_vlm.engine.config_error import ConfigError
+from sparc_vlm.engine.layer_decay import LayerDecayConstructor
 from sparc_vlm.engine.loops import PretrainLoop
 from sparc_vlm.engine.optim import AutocastOptimWrapper, NonFiniteError
 from sparc_vlm.engine.param_groups import GroupingConstructor
@@ -26,6 +27,7 @@ __all__ = [
     'CheckpointError',
     'ConfigError',
     'GroupingConstructor',
+    'LayerDecayConstructor',
     'NonFiniteError',
     'PretrainLoop',
     'RefusedCheckpointError',

@@ -43,6 +43,7 @@ class GroupingConstructor(DefaultOptimWrapperConstructor):
             return
         with _without_a_line_each():
             super().add_params(params, module, prefix, **kwargs)
+        self.change_groups(params, module)
         params[:] = merge_groups(params)
         frozen = [p for p in module.parameters() if not p.requires_grad]
         if frozen:
@@ -50,6 +51,16 @@ class GroupingConstructor(DefaultOptimWrapperConstructor):
             print_log(said, logger='current')
         for group in params:
             print_log(f'optimizer: {_describe(group)}', logger='current')
+
+    def change_groups(
+        self, groups: list[dict[str, Any]], model: nn.Module
+    ) -> None:
+        """For subclasses: settings that go beyond `paramwise_cfg`'s usual.
+
+        Args:
+            groups: One for each parameter; changed in place.
+            model: The whole of it.
+        """
 
 
 def _describe(group: dict[str, Any]) -> str:
