@@ -1,0 +1,80 @@
+"""What each patch token predicts: a box, and how well each word fits it.
+
+OWL-ViT, https://arxiv.org/abs/2205.06230, section 3.1.
+"""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class BoxHead(nn.Module):
+    """A three-layer MLP; its boxes begin as the patches themselves.
+
+    Args:
+        width: Of the patch tokens.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.hidden = nn.Sequential(
+            nn.Linear(width, width),
+            nn.GELU(),
+            nn.Linear(width, width),
+            nn.GELU(),
+        )
+        self.out = nn.Linear(width, 4)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, values: Tensor, bias: Tensor) -> Tensor:
+        """(B, P, 4) boxes as shares: centre x and y, width and height.
+
+        Args:
+            values: (B, P, C) patch tokens.
+            bias: (B, P, 4) box bias, see `PatchGrid.box_bias`.
+        """
+        offsets = self.out(self.hidden(values))
+        return (offsets.float() + bias).sigmoid()
+
+
+class WordHead(nn.Module):
+    """Cosines with the words, shifted and scaled by each token.
+
+    Args:
+        width: Of the patch tokens.
+        prior: Probability that any word is given at the start; OWL-ViT's
+            own start, one half, takes thousands of updates to come down.
+        scale: What the sum of cosine and shift is multiplied by at the
+            start; always positive.
+    """
+
+    def __init__(
+        self, width: int, prior: float = 0.01, scale: float = 10.0
+    ) -> None:
+        super().__init__()
+        self.shift = nn.Linear(width, 1)
+        self.scale = nn.Linear(width, 1)
+        for layer in (self.shift, self.scale):
+            nn.init.zeros_(layer.weight)
+        nn.init.constant_(
+            self.shift.bias, math.log(prior / (1 - prior)) / scale
+        )
+        # forward adds the 1 that keeps it above 0
+        nn.init.constant_(self.scale.bias, scale - 1)
+
+    def forward(self, values: Tensor, dense: Tensor, words: Tensor) -> Tensor:
+        """(B, P, Q) logits, in float32 or better.
+
+        Args:
+            values: (B, P, C) patch tokens.
+            dense: (B, P, D) their embeddings in the space of texts.
+            words: (B, Q, D) normalised embeddings of each picture's words.
+        """
+        dense = F.normalize(dense.float(), dim=-1)
+        cosines = dense @ words.to(dense).transpose(1, 2)
+        scale = F.elu(self.scale(values).float()) + 1
+        return (cosines + self.shift(values).float()) * scale
