@@ -6,6 +6,25 @@ that a config of MMDetection needs `custom_imports` of it and no more.
 
 import sparc_vlm  # noqa: F401 (stand-ins and registries before mmdet)
 from sparc_vlm.detection.boxes import CocoBoxes
+from sparc_vlm.detection.detector import Detections, LoadedDetector
+from sparc_vlm.detection.folder import (
+    DetectorExportHook,
+    is_detector,
+    load,
+    save,
+)
 from sparc_vlm.detection.simple_fpn import SimpleFeaturePyramid
+from sparc_vlm.detection.tasks import BoxAP, WordAP
 
-__all__ = ['CocoBoxes', 'SimpleFeaturePyramid']
+__all__ = [
+    'BoxAP',
+    'CocoBoxes',
+    'Detections',
+    'DetectorExportHook',
+    'LoadedDetector',
+    'SimpleFeaturePyramid',
+    'WordAP',
+    'is_detector',
+    'load',
+    'save',
+]

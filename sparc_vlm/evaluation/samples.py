@@ -10,12 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from sparc_vlm.evaluation.average_precision import (
+    PrecisionScores,
+    precision_scores,
+)
 from sparc_vlm.evaluation.statistics import Scores
+
+AnyScores = Scores | PrecisionScores
 
 
 def scores_of(
     metric: str, results: list[dict[str, Any]]
-) -> tuple[Scores, list[str]] | None:
+) -> tuple[AnyScores, list[str]] | None:
     """A metric's scores, from what a task found at several seeds.
 
     A metric can be taken apart where each sample has a number under its name
@@ -23,7 +29,8 @@ def scores_of(
     plain one, or weighted by a whole number that the samples have, such as
     how many words were asked for. Samples may give shares and the metric
     percent. A mean IoU is taken apart where each sample has the metric's
-    intersections and unions, a class each, under `pixels`.
+    intersections and unions, a class each, under `pixels`; an average
+    precision where each has what its detections were matched with.
 
     Args:
         metric: Name of the metric.
@@ -38,6 +45,8 @@ def scores_of(
     keys = [key for key in tables[0] if all(key in t for t in tables[1:])]
     if keys and all(metric in t[keys[0]].get('pixels', {}) for t in tables):
         return _mean_iou(metric, results, tables, keys)
+    if keys and 'groups' in results[0]:
+        return _average_precision(metric, results, tables, keys)
     weighing = _weighing(metric, results)
     if weighing is None:
         return None
@@ -54,7 +63,7 @@ def scores_of(
 
 def paired(
     metric: str, ours: list[dict[str, Any]], theirs: list[dict[str, Any]]
-) -> tuple[Scores, Scores] | None:
+) -> tuple[AnyScores, AnyScores] | None:
     """Scores of two models on the samples that both have.
 
     Args:
@@ -76,10 +85,7 @@ def paired(
     at = {key: number for number, key in enumerate(keys)}
     mine = [at[key] for key in shared]
     their = [place[key] for key in shared]
-    return (
-        Scores(first.values[:, mine], first.weights[:, mine]),
-        Scores(second.values[:, their], second.weights[:, their]),
-    )
+    return first.at(mine), second.at(their)
 
 
 def _mean_iou(
@@ -104,6 +110,29 @@ def _mean_iou(
                     pixels[:, seed, row, place[name]] = both
     inner, union = pixels
     scores = Scores(100 * inner / np.maximum(union, 1), union)
+    return _confirmed(metric, scores, results, tables, keys)
+
+
+def _average_precision(
+    metric: str,
+    results: list[dict[str, Any]],
+    tables: list[dict[str, dict[str, Any]]],
+    keys: list[str],
+) -> tuple[PrecisionScores, list[str]] | None:
+    """Scores of pictures, from what was found on each."""
+    pictures = [[table[key] for key in keys] for table in tables]
+    scores = precision_scores(metric, results, pictures)
+    return scores and _confirmed(metric, scores, results, tables, keys)
+
+
+def _confirmed(
+    metric: str,
+    scores: AnyScores,
+    results: list[dict[str, Any]],
+    tables: list[dict[str, dict[str, Any]]],
+    keys: list[str],
+) -> tuple[AnyScores, list[str]] | None:
+    """The scores, where they give the metric back."""
     found = scores.metrics(np.ones((1, len(keys))))[0]
     wanted = [result['metrics'].get(metric, np.nan) for result in results]
     # Of fewer samples than were measured it is another number.

@@ -7,8 +7,9 @@ makes a sample easy or hard for everyone cancels out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -38,6 +39,23 @@ class Interval:
         return self.low > 0 or self.high < 0
 
 
+class Resampled(Protocol):
+    """What a model scored, so kept that samples can be drawn anew.
+
+    Attributes:
+        seeds: That the model was trained with.
+        samples: That it was measured on.
+        draws: How many are worth their time.
+    """
+
+    seeds: int
+    samples: int
+    draws: int
+
+    def metrics(self, counts: np.ndarray) -> np.ndarray:
+        """(B, S) metric of each seed, of samples taken (B, N) times."""
+
+
 @dataclass(frozen=True)
 class Scores:
     """What a model scored on each sample, at each seed, and what counts it.
@@ -51,10 +69,12 @@ class Scores:
         values: (S, N) or (S, N, K), seeds and samples; NaN where the weight
             is 0 is fine.
         weights: As `values`; None counts every sample once.
+        draws: How many a bootstrap takes.
     """
 
     values: np.ndarray
     weights: np.ndarray | None = None
+    draws: int = DRAWS
 
     def __post_init__(self) -> None:
         values = np.asarray(self.values, float)
@@ -111,11 +131,15 @@ class Scores:
                 found[:, seed] = total / there.sum(1)
         return found
 
+    def at(self, rows: Sequence[int]) -> Scores:
+        """The same of some of the samples, in that order."""
+        return Scores(self.values[:, rows], self.weights[:, rows], self.draws)
+
 
 def bootstrap(
-    scores: Scores,
-    other: Scores | None = None,
-    draws: int = DRAWS,
+    scores: Resampled,
+    other: Resampled | None = None,
+    draws: int | None = None,
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
@@ -133,7 +157,7 @@ def bootstrap(
         scores: Of the model.
         other: Of the model to compare it with, on the same samples in the
             same order; None asks for the model's own metric.
-        draws: How many.
+        draws: How many; None takes as many as the scores' kind allows.
         level: Share of the draws that the interval holds.
         seed: Makes the draws the same each time.
 
@@ -145,6 +169,7 @@ def bootstrap(
             f'models are compared sample by sample: {scores.samples} samples '
             f'of one, {other.samples} of the other'
         )
+    draws = scores.draws if draws is None else draws
     if not 0 < level < 1 or draws < 1:
         raise UsageError(
             f'level lies between 0 and 1 and draws is at least 1, got {level} '

@@ -1,0 +1,242 @@
+"""A trained detector as a folder that anyone can load, and loading it.
+
+As the folder of a pretrained model: weights in safetensors, all else as
+JSON, no code in it. It knows the names of its classes and what a picture
+goes through before the model sees it, too.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import mmdet.datasets.transforms
+import mmdet.models  # noqa: F401 (registers them, as the line above)
+import torch
+from mmdet.registry import MODELS, TASK_UTILS, TRANSFORMS
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from torch import Tensor, nn
+
+from sparc_vlm import hub
+from sparc_vlm.detection.detector import SCOPE, LoadedDetector
+from sparc_vlm.engine import ConfigError
+from sparc_vlm.files import write_json
+from sparc_vlm.registry import HOOKS
+from sparc_vlm.weights import WeightsError, load_into, read_weights
+
+PART = 'detector'
+ROOTS = (MODELS.parent, TASK_UTILS.parent, TRANSFORMS.parent)
+TUPLE = 'tuple'
+READERS = 'Load'
+"""How names of transforms begin that read a picture or what is known of it."""
+
+
+def save(
+    model: nn.Module,
+    folder: str | Path,
+    model_cfg: dict[str, Any],
+    pipeline: Sequence[dict[str, Any]],
+    classes: Sequence[str],
+    weights: dict[str, Tensor] | None = None,
+) -> Path:
+    """Writes a detector's folder; each file is replaced whole or not at all.
+
+    Args:
+        model: A detector of MMDetection.
+        folder: Where to; made if it is not there.
+        model_cfg: The config that the model was built from.
+        pipeline: Configs of the transforms of its test data.
+        classes: Names of what it finds, in the order of its labels.
+        weights: In place of those that the model has.
+
+    Returns:
+        The folder.
+    """
+    folder = Path(folder)
+    cfg = portable(model_cfg)
+    if hasattr(model, 'encoders'):
+        own = hub.describe(model.encoders, model_cfg['encoders'], folder)
+        cfg['encoders'] = portable(own)
+    described = dict(
+        model=cfg,
+        pipeline=[
+            portable(step)
+            for step in pipeline
+            if not _base(step).startswith(READERS)
+        ],
+        classes=list(classes),
+    )
+    hub.write_weights(weights or model.state_dict(), folder)
+    write_json(
+        folder / hub.CONFIG_FILE, {'format': hub.FORMAT, PART: described}
+    )
+    return folder
+
+
+def load(path: str | Path, device: str = 'cpu') -> LoadedDetector:
+    """Loads a detector to find things with.
+
+    Args:
+        path: The folder of a detector, a file in it, a run's work folder
+            (its `model` folder is taken), or a checkpoint beside such a
+            folder, whose weights are then taken instead.
+        device: Where to put it.
+
+    Raises:
+        WeightsError: There is no such folder, it is damaged, of a newer
+            format or not a detector's, or its weights do not fit its config.
+    """
+    path = Path(path).expanduser()
+    folder = hub.model_folder(path)
+    file = folder / hub.CONFIG_FILE
+    found = restored(hub.read_config(file, PART, ROOTS))
+    is_weights = path.is_file() and path.suffix != '.json'
+    try:
+        model = _build(found['model'], folder)
+        detector = LoadedDetector(model, found['pipeline'], found['classes'])
+    except Exception as error:  # a config may be wrong in any way
+        raise WeightsError(
+            f'the detector that {file} describes cannot be built: '
+            f'{" ".join(str(error).split())}'
+        ) from error
+    load_into(model, read_weights(path if is_weights else folder))
+    model.to(torch.device(device)).eval()
+    return detector
+
+
+def is_detector(path: str | Path) -> bool:
+    """Whether a model's path is that of a detector, by its config.
+
+    Args:
+        path: As `load` takes it.
+    """
+    try:
+        folder = hub.model_folder(Path(path).expanduser())
+        content = json.loads((folder / hub.CONFIG_FILE).read_text('utf-8'))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and PART in content
+
+
+@HOOKS.register_module()
+class DetectorExportHook(hub.ExportHook):
+    """Keeps `<work_dir>/model`, which `load` takes, up to date.
+
+    As `ExportHook` does for pretraining; the transforms of `test_dataloader`
+    are those of the folder.
+
+    Args:
+        folder: Name of the folder in the work folder.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        """Makes sure, before any work, that there is all that is written.
+
+        Raises:
+            ConfigError: The config has no test data, or the training data
+                have no names of classes.
+        """
+        inference_pipeline(runner.cfg)
+        _classes(runner)
+
+    def _write(
+        self,
+        runner: Runner,
+        model: nn.Module,
+        folder: Path,
+        weights: dict[str, Tensor] | None,
+    ) -> None:
+        """Writes the folder of a detector."""
+        save(
+            model,
+            folder,
+            runner.cfg.model.to_dict(),
+            inference_pipeline(runner.cfg),
+            _classes(runner),
+            weights,
+        )
+
+
+def inference_pipeline(cfg: Config) -> list[dict[str, Any]]:
+    """Configs of the transforms of a recipe's test data.
+
+    Raises:
+        ConfigError: The recipe has neither test nor validation data.
+    """
+    for stage in ('test', 'val'):
+        dataset = (cfg.get(f'{stage}_dataloader') or {}).get('dataset') or {}
+        # A data set may be wrapped into others.
+        while 'pipeline' not in dataset and 'dataset' in dataset:
+            dataset = dataset['dataset']
+        if dataset.get('pipeline'):
+            return [dict(step) for step in dataset['pipeline']]
+    raise ConfigError(
+        'the detector cannot be exported, since nothing says what a picture '
+        'goes through: give the recipe a test_dataloader'
+    )
+
+
+def _classes(runner: Runner) -> Sequence[str]:
+    """What a detector by words has been told, or the training data name."""
+    model = getattr(runner, 'bare_model', runner.model)
+    if hasattr(model, 'words'):
+        return model.words or ()
+    dataset = runner.train_loop.dataloader.dataset
+    classes = getattr(dataset, 'metainfo', {}).get('classes')
+    if not classes:
+        raise ConfigError(
+            'the detector cannot be exported, since its training data have '
+            'no names of classes: set metainfo=dict(classes=[...])'
+        )
+    return classes
+
+
+def _build(cfg: dict[str, Any], folder: Path) -> nn.Module:
+    """The model with random weights."""
+    tokenizer = cfg.get('encoders', {}).get('tokenizer')
+    if tokenizer:
+        tokenizer['path'] = str(folder / tokenizer['path'])
+    with DefaultScope.overwrite_default_scope(SCOPE):
+        return MODELS.build(ConfigDict(cfg))
+
+
+def portable(value: Any) -> Any:
+    """A config as JSON holds it, without what weights begin with.
+
+    MMDetection tells tuples from lists, and JSON does not: a tuple becomes a
+    dict with `TUPLE` as its key. `init_cfg` is left out, since it names files.
+    """
+    if isinstance(value, dict):
+        return {
+            key: portable(part)
+            for key, part in value.items()
+            if key != 'init_cfg'
+        }
+    if isinstance(value, tuple):
+        return {TUPLE: [portable(part) for part in value]}
+    if isinstance(value, list):
+        return [portable(part) for part in value]
+    is_plain = value is None or isinstance(value, (bool, int, float, str))
+    return value if is_plain else str(value)
+
+
+def restored(value: Any) -> Any:
+    """What `portable` has put down."""
+    if isinstance(value, list):
+        return [restored(part) for part in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {TUPLE}:
+        return tuple(restored(value[TUPLE]))
+    return {key: restored(part) for key, part in value.items()}
+
+
+def _base(step: dict[str, Any]) -> str:
+    """A transform's type without its scope."""
+    kind = step['type']
+    name = kind if isinstance(kind, str) else kind.__name__
+    return name.rpartition('.')[2]

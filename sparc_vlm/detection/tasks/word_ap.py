@@ -1,0 +1,143 @@
+"""Average precision of rare, common and frequent classes, as LVIS has it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sparc_vlm.datasets.readers.listed import Images
+from sparc_vlm.detection.scoring import (
+    AREAS,
+    FREQUENCIES,
+    Areas,
+    score_lvis,
+)
+from sparc_vlm.detection.tasks.annotated import AnnotatedBoxes
+from sparc_vlm.detection.tasks.detection_task import (
+    DetectionResult,
+    DetectionTask,
+)
+from sparc_vlm.engine.config_error import nearest
+from sparc_vlm.errors import UsageError
+from sparc_vlm.evaluation.task import Progress
+from sparc_vlm.registry import TASKS
+
+
+@TASKS.register_module()
+class WordAP(DetectionTask):
+    """AP of LVIS, by the lvis library, in percent.
+
+    As `BoxAP`, with 'ap_rare', 'ap_common' and 'ap_frequent' of the classes
+    of a group. In the open-vocabulary protocol the rare group is what was
+    left out of training and is asked for by name.
+
+    A detector by words is asked for the names of all classes at once. Where
+    the file says what was looked for in vain on each picture (LVIS's
+    `neg_category_ids`), a detection of what nobody looked for does not
+    count; where it does not, all classes were looked for everywhere.
+
+    Samples: see `DetectionTask.find_and_score`.
+
+    Args:
+        annotations: A file in LVIS's or COCO's layout.
+        images: Folder, zip or tar of its pictures.
+        rare: Names of the rare classes; all others are frequent. None takes
+            the `frequency` ('r', 'c' or 'f') of the file's classes.
+        masks: Whether to measure masks too.
+        name: The first part of the task's keys in a log.
+        batch_size: Pictures that are looked at at a time.
+        max_images: Measures on at most so many pictures.
+        limit: Detections that are kept of a picture.
+        areas: Ranges of areas in pixels of the annotated pictures, by name.
+
+    Raises:
+        FileNotFoundError: A file is not there.
+        ValueError: The file is not in that layout, its classes have no
+            frequency, there is no such rare class, or there are objects
+            without masks where these are measured.
+    """
+
+    def __init__(
+        self,
+        annotations: str | Path,
+        images: Images,
+        rare: Sequence[str] | None = None,
+        masks: bool = False,
+        name: str = 'word_ap',
+        batch_size: int = 16,
+        max_images: int | None = None,
+        limit: int = 300,
+        areas: Areas = AREAS,
+    ) -> None:
+        super().__init__(
+            annotations,
+            images,
+            masks,
+            name,
+            batch_size,
+            max_images,
+            limit,
+            areas,
+        )
+        self._letters = _letters(self.source, rare, name)
+        self.groups = {
+            group: [at for at, own in enumerate(self._letters) if own == key]
+            for group, key in FREQUENCIES.items()
+        }
+
+    def run(
+        self, model: Any, progress: Progress | None = None
+    ) -> DetectionResult:
+        """Measures a detector; see `Task.run`.
+
+        Args:
+            model: Has `detect`, `classes` and `takes_words`, as
+                `LoadedDetector`.
+            progress: As in `Task.run`.
+
+        Raises:
+            ValueError: As `DetectionTask.find_and_score`.
+            MissingPackageError: lvis is not installed.
+        """
+        groups = {name: own for name, own in self.groups.items() if own}
+        return self.find_and_score(
+            model, score_lvis, self._judged, groups, progress
+        )
+
+    def _judged(self, indices: Sequence[int]) -> dict[str, Any]:
+        """What there is, with all that lvis asks of a file."""
+        truth = self.source.truth(indices)
+        rows = zip(truth['categories'], self._letters, strict=True)
+        everything = [row['id'] for row in truth['categories']]
+        truth['categories'] = [{**r, 'frequency': own} for r, own in rows]
+        truth['images'] = [
+            {
+                'neg_category_ids': everything,
+                'not_exhaustive_category_ids': [],
+                **row,
+            }
+            for row in truth['images']
+        ]
+        return truth
+
+
+def _letters(
+    source: AnnotatedBoxes, rare: Sequence[str] | None, task: str
+) -> list[str]:
+    """The frequency of each class, as LVIS writes it."""
+    if rare is not None:
+        for name in rare:
+            if name not in source.classes:
+                raise UsageError(
+                    f'{task}: {source.path} has no class {name}'
+                    f'{nearest(name, source.classes)}'
+                )
+        return ['r' if name in rare else 'f' for name in source.classes]
+    letters = [row.get('frequency') for row in source.categories]
+    if not set(letters) <= set(FREQUENCIES.values()):
+        raise UsageError(
+            f"{task}: the classes of {source.path} have no frequency, 'r', "
+            "'c' or 'f': name the rare ones, rare=[...]"
+        )
+    return letters
