@@ -34,6 +34,8 @@ from sparc_vlm.engine import (  # noqa: E402
     whole_checkpoints,
 )
 from sparc_vlm.engine.heap import keep_heap  # noqa: E402
+from sparc_vlm.engine.precision import KEY as PRECISION  # noqa: E402
+from sparc_vlm.engine.precision import fit_precision  # noqa: E402
 from sparc_vlm.errors import UserError, sentence  # noqa: E402
 from sparc_vlm.features import keep_features  # noqa: E402
 from sparc_vlm.files import reason  # noqa: E402
@@ -169,6 +171,8 @@ def build_runner(args: argparse.Namespace, console: Console) -> SparcRunner:
     use_seed(cfg)
     check_config(cfg)
     for line in fit_to_machine(cfg, args.keep_batch):
+        say(line)
+    for line in fit_precision(cfg, PRECISION in args.cfg_options):
         say(line)
     if not torch.accelerator.is_available():
         keep_heap()
