@@ -41,12 +41,14 @@ def use_seed(cfg: Config) -> None:
     """Gives the order of the data the seed of the run.
 
     Args:
-        cfg: The config; changed in place. A loader that has a seed keeps it.
+        cfg: The config; changed in place. A loader that has a seed keeps it;
+            those of mmengine, which have no type, get the runner's.
     """
     seed = (cfg.get('randomness') or {}).get('seed')
     if seed is not None:
         for loader in _loaders(cfg):
-            loader.setdefault('seed', seed)
+            if 'type' in loader:
+                loader.setdefault('seed', seed)
 
 
 def use_data(
@@ -73,8 +75,13 @@ def use_data(
         ConfigError: Shards, for a config whose words look where boxes or
             segments say.
     """
-    found = [data_from_flag(flag) for flag in flags]
     template = _loaders(cfg)[0]
+    if 'ann_file' in template.get('dataset', {}):
+        # Not for everyone: MMDetection takes seconds to import.
+        from sparc_vlm.detection.data_flag import use_boxes
+
+        return use_boxes(cfg, flags, held_out_flag)
+    found = [data_from_flag(flag) for flag in flags]
     size = template.get('dataset', template)['image_size']
     for splits in found:
         for source in filter(None, splits.values()):

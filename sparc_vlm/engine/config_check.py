@@ -26,12 +26,19 @@ from sparc_vlm.engine.signatures import arguments
 from sparc_vlm.engine.strategy_check import check_strategy
 from sparc_vlm.registry import DATASETS
 
-FILE_KEYS = ('ann_file', 'checkpoint', 'load_from', 'image_root')
+FILE_KEYS = ('checkpoint', 'load_from', 'image_root')
 """Keys whose value is a file or folder that must be there to be read."""
 DATA_KEYS = ('annotations', 'images', 'instances', 'names', 'path', 'root')
 """Likewise, of the classes that read data."""
+HINT = ': put the data there, or name others with --data'
 OWN = ('sparc_vlm', 'mmengine')
 """Packages whose classes build what stands inside of them as it stands."""
+AS_IT_STANDS = (
+    *('backbone', 'data_preprocessor', 'neck'),
+    *('bbox_head', 'mask_head', 'roi_head', 'rpn_head'),
+    *('dataset', 'datasets', 'pipeline', 'transforms'),
+)
+"""Keys whose dict OpenMMLab's classes build without taking anything out."""
 NEEDED = ('train_dataloader', 'train_cfg', 'optim_wrapper')
 """Fields that training needs, all of them."""
 
@@ -99,7 +106,8 @@ def check_config(cfg: Config) -> None:
     Every `type` must be registered, every key beside it must be an argument
     of the class, and files that are named must be there. What stands inside
     of another library's object is left to that object, which may take keys
-    out of it before it builds anything.
+    out of it before it builds anything, but for what all of OpenMMLab builds
+    as it stands, such as the backbone of a detector.
 
     Args:
         cfg: The config, overrides merged.
@@ -111,24 +119,44 @@ def check_config(cfg: Config) -> None:
     scope = content.get('default_scope')
     _check_fields(content)
     known = {''}  # places whose insides are handed on as they stand
+    built = {''}  # places that are
     for place, node, owner in typed_dicts(content):
-        if owner not in known:
+        key = place.removeprefix(f'{owner}.').split('.')[0]
+        if owner not in known and not (owner in built and key in AS_IT_STANDS):
             continue
         target, beside = resolve(node['type'], place, scope)
         if target is None:
             continue
+        built.add(place)
         home = getattr(target, '__module__', None) or ''
         if home.split('.')[0] in OWN:
             known.add(place)
         _check_arguments(node, place, target, beside)
         if home.startswith('sparc_vlm'):
             _check_files(node, place, FILE_KEYS)
-            if DATASETS in registries_at(place):
-                hint = ': put the data there, or name others with --data'
-                _check_files(node, place, DATA_KEYS, hint)
+        if DATASETS in registries_at(place):
+            _check_data(node, place, home)
+        elif 'ann_file' in node:
+            _check_files(node, place, ('ann_file',), HINT)
     _check_files(content, '', FILE_KEYS)
     check_fit(content)
     check_strategy(content)
+
+
+def _check_data(node: dict[str, Any], place: str, home: str) -> None:
+    """Whether the files of a data set are there; mmengine's have a root."""
+    if home.startswith('sparc_vlm'):
+        _check_files(node, place, DATA_KEYS, HINT)
+    root = Path(node.get('data_root') or '')
+    prefix = node.get('data_prefix') or {}
+    named = {
+        'ann_file': node.get('ann_file'),
+        'data_prefix': prefix.get('img'),
+    }
+    for key, name in named.items():
+        if isinstance(name, str) and '://' not in name:
+            whole = {key: str(root / name)}
+            _check_files(whole, place, (key,), HINT)
 
 
 def _check_arguments(

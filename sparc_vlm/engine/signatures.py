@@ -95,4 +95,6 @@ def _is_super_init(function: ast.expr) -> bool:
         and isinstance(function.value, ast.Call)
         and isinstance(function.value.func, ast.Name)
         and function.value.func.id == 'super'
+        # with arguments it may begin further up than the next class
+        and not function.value.args
     )

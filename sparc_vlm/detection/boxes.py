@@ -1,0 +1,94 @@
+"""Boxes and masks of any file in COCO's layout, its classes with them.
+
+MMDetection's own data set knows the classes of COCO alone and wants pictures
+in a folder; the rest of its code reads this one as it reads its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from mmdet.datasets import CocoDataset
+from mmdet.datasets.api_wrappers import COCO
+from mmengine.logging import print_log
+
+from sparc_vlm.detection.archive import PREFIX
+from sparc_vlm.engine.config_error import nearest
+from sparc_vlm.errors import MissingFileError, UsageError, UserError
+from sparc_vlm.registry import DATASETS
+
+UNREADABLE = 'failed to load image'
+"""How MMDetection's assertion about a picture begins."""
+
+
+@DATASETS.register_module()
+class CocoBoxes(CocoDataset):
+    """Pictures with boxes, and masks where the file has them.
+
+    Classes are those of the file, in its order. Pictures are in a folder or
+    in a zip or tar file. One that cannot be read is replaced by another
+    while training, which is said; while testing it stops the run, since
+    nothing could be found on it.
+
+    Args:
+        **kwargs: As MMDetection's `CocoDataset`: `ann_file`, `data_root`,
+            `data_prefix=dict(img=...)`, `pipeline`, ...; with
+            `metainfo=dict(classes=...)` only those classes are read.
+
+    Raises:
+        FileNotFoundError: There is no such file, or there are no pictures.
+        ValueError: The file lacks a class that was asked for.
+    """
+
+    METAINFO: dict[str, Any] = {}
+
+    def COCOAPI(self, path: str) -> COCO:  # noqa: N802 - MMDetection's name
+        """Opens the file, and takes its classes if none were asked for."""
+        content = COCO(path)
+        names = [row['name'] for row in content.dataset['categories']]
+        asked = self._metainfo.setdefault('classes', tuple(names))
+        for name in asked:
+            if name not in names:
+                raise UsageError(
+                    f'{path} has no class {name}{nearest(name, names)}'
+                )
+        return content
+
+    def prepare_data(self, idx: int) -> Any:
+        """A picture through the pipeline; None if it cannot be read.
+
+        Args:
+            idx: Which picture.
+
+        Raises:
+            ValueError: It cannot be read, and this is a test.
+        """
+        try:
+            return super().prepare_data(idx)
+        except (OSError, UserError, AssertionError) as error:
+            if isinstance(error, AssertionError) and not str(error).startswith(
+                UNREADABLE
+            ):
+                raise
+            path = self.get_data_info(idx)['img_path']
+            said = f'{path} cannot be read ({error})'
+            if self.test_mode:
+                raise UsageError(
+                    f'{said}: replace it, or take it out of {self.ann_file}'
+                ) from error
+            print_log(
+                f'{said}: another takes its place', 'current', logging.WARNING
+            )
+            return None
+
+    def _join_prefix(self) -> None:
+        """As mmengine's; the files must be there, archives get a prefix."""
+        super()._join_prefix()
+        place = self.data_prefix.get('img', '')
+        for what, path in (('annotations', self.ann_file), ('images', place)):
+            if '://' not in path and not Path(path).exists():
+                raise MissingFileError(f'no {what} at {path}: nothing there')
+        if Path(place).is_file():
+            self.data_prefix['img'] = f'{PREFIX}://{place}'

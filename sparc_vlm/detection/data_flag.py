@@ -1,0 +1,125 @@
+"""What `--data coco:/folder` means to a config of a detector."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from sparc_vlm.datasets.source import find_coco
+from sparc_vlm.engine.config_error import ConfigError
+from sparc_vlm.errors import MissingFileError
+
+READERS = ('CocoDataset', 'CocoBoxes')
+"""Data sets that can be given other files."""
+
+
+def use_boxes(
+    cfg: Config, flags: list[str], held_out_flag: str | None = None
+) -> list[str]:
+    """Has a detector train on a folder in COCO's layout.
+
+    Data sets, evaluators and the number of classes of every head follow.
+
+    Args:
+        cfg: The config of a detector; changed in place.
+        flags: 'coco:/folder', one at the most.
+        held_out_flag: The same for validation, whose val split is taken, or
+            its train split where there is none.
+
+    Returns:
+        Lines that say what is read from where.
+
+    Raises:
+        ConfigError: Several flags, another kind of data, or a config whose
+            data are read in another way.
+        FileNotFoundError: There is no instances file, or no pictures.
+    """
+    if len(flags) > 1:
+        raise ConfigError('a detector trains on one --data: name one folder')
+    lines = []
+    if flags:
+        train = find_coco(_folder(flags[0]), 'train', 'instances')
+        names = _classes(train['annotations'])
+        _point(cfg.train_dataloader.dataset, train)
+        _set_classes(cfg.model, len(names))
+        lines += [
+            f'training data: {train["annotations"]}',
+            f'classes: {len(names)}',
+        ]
+    held_out = _held_out(_folder(held_out_flag or flags[0]), held_out_flag)
+    return [*lines, _validate(cfg, held_out)]
+
+
+def _folder(flag: str) -> str:
+    kind, _, path = flag.partition(':')
+    if kind != 'coco' or not path:
+        raise ConfigError(
+            f'--data {flag}: a detector takes coco:/folder, with '
+            'annotations/instances_{train,val}*.json in it'
+        )
+    return path
+
+
+def _held_out(folder: str, named: str | None) -> dict[str, Any] | None:
+    try:
+        return find_coco(folder, 'val', 'instances')
+    except MissingFileError:
+        return find_coco(folder, 'train', 'instances') if named else None
+
+
+def _classes(annotations: str) -> list[str]:
+    content = json.loads(Path(annotations).read_text('utf-8'))
+    return [row['name'] for row in content.get('categories', [])]
+
+
+def _point(dataset: dict[str, Any], found: dict[str, Any]) -> None:
+    """Has a data set read what was found."""
+    if str(dataset.get('type')).split('.')[-1] not in READERS:
+        raise ConfigError(
+            f'--data: {dataset.get("type")} is told what to read in the '
+            f'config, and only {" and ".join(READERS)} by --data'
+        )
+    if not isinstance(found['images'], str):
+        raise ConfigError(
+            f'--data: the pictures of {found["annotations"]} are in several '
+            'places, so put them into one folder or zip'
+        )
+    dataset.update(
+        type='sparc_vlm.CocoBoxes',
+        data_root='',
+        ann_file=found['annotations'],
+        data_prefix=dict(img=found['images']),
+    )
+
+
+def _set_classes(node: Any, count: int) -> None:
+    """Tells every head of a model how many classes there are."""
+    if isinstance(node, dict):
+        if 'num_classes' in node:
+            node['num_classes'] = count
+        for inner in node.values():
+            _set_classes(inner, count)
+    elif isinstance(node, (list, tuple)):
+        for inner in node:
+            _set_classes(inner, count)
+
+
+def _validate(cfg: Config, found: dict[str, Any] | None) -> str:
+    """Points validation at what was found, or leaves it out."""
+    if found is None:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+        return (
+            'no instances_val*.json beside them: nothing is validated; name '
+            'some with --val-data'
+        )
+    _point(cfg.val_dataloader.dataset, found)
+    evaluators = cfg.val_evaluator
+    for evaluator in (
+        evaluators if isinstance(evaluators, list) else [evaluators]
+    ):
+        if 'ann_file' in evaluator:
+            evaluator['ann_file'] = found['annotations']
+    return f'held-out data: {found["annotations"]}'
