@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -85,10 +85,17 @@ class ClassMatches:
             (B,) between 0 and 1; NaN where no object was drawn.
         """
         objects = self.objects @ counts
-        weights = counts[self.image]
         total = np.zeros(counts.shape[1])
-        for right, counted in zip(self.right, self.counted, strict=True):
-            total += _area_below(weights, right, counted, objects)
+        hits = np.flatnonzero(self.right.any(0))
+        if len(hits):
+            # What comes after the last right one changes nothing.
+            kept = np.flatnonzero(self.counted[:, : hits[-1] + 1].any(0))
+            weights = counts[self.image[kept]]
+            seen = weights.cumsum(0)
+            for right, counted in zip(
+                self.right[:, kept], self.counted[:, kept], strict=True
+            ):
+                total += _area_below(weights, seen, right, counted, objects)
         with np.errstate(invalid='ignore'):
             return np.where(objects > 0, total / len(self.right), np.nan)
 
@@ -113,11 +120,13 @@ class PrecisionScores:
         matches: Of each seed, the classes that have an object.
         samples: Pictures that it was measured on.
         draws: See `DRAWS`.
+        is_mean: It is not: an object that is there twice is found twice.
     """
 
     matches: list[list[ClassMatches]]
     samples: int
     draws: int = DRAWS
+    is_mean: ClassVar[bool] = False
 
     @property
     def seeds(self) -> int:
@@ -222,6 +231,7 @@ def _joined(lists: Sequence[Sequence[float]], kind: type) -> np.ndarray:
 
 def _area_below(
     weights: np.ndarray,
+    seen: np.ndarray,
     right: np.ndarray,
     counted: np.ndarray,
     objects: np.ndarray,
@@ -233,6 +243,7 @@ def _area_below(
 
     Args:
         weights: (D, B) how often each detection was drawn.
+        seen: (D, B) sum of the weights so far.
         right: (D,) bool.
         counted: (D,) bool.
         objects: (B,) how many there are to find.
@@ -240,15 +251,17 @@ def _area_below(
     Returns:
         (B,); anything where there are none.
     """
-    last = np.flatnonzero(right)
-    if not len(last):
+    hits, left_out = np.flatnonzero(right), np.flatnonzero(~counted)
+    if not len(hits):
         return np.zeros(len(objects))
-    kept = np.flatnonzero(counted[: last[-1] + 1])
-    hits = right[kept]
-    seen = weights[kept].cumsum(0)[hits].astype(float)
-    found = weights[kept[hits]].cumsum(0).astype(float)
+    total = seen[hits].astype(float)
+    if len(left_out):
+        sums = weights[left_out].cumsum(0)
+        before = np.searchsorted(left_out, hits)
+        total[before > 0] -= sums[before[before > 0] - 1]
+    found = weights[hits].cumsum(0).astype(float)
     with np.errstate(invalid='ignore', divide='ignore'):
-        precision = np.nan_to_num(found / seen)
+        precision = np.nan_to_num(found / total)
         recall = np.nan_to_num(found / objects)
     highest = np.maximum.accumulate(precision[::-1])[::-1]
     reached = np.searchsorted(RECALLS, recall, side='right')

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -46,11 +46,13 @@ class Resampled(Protocol):
         seeds: That the model was trained with.
         samples: That it was measured on.
         draws: How many are worth their time.
+        is_mean: Whether the mean over draws is the metric itself.
     """
 
     seeds: int
     samples: int
     draws: int
+    is_mean: bool
 
     def metrics(self, counts: np.ndarray) -> np.ndarray:
         """(B, S) metric of each seed, of samples taken (B, N) times."""
@@ -75,6 +77,7 @@ class Scores:
     values: np.ndarray
     weights: np.ndarray | None = None
     draws: int = DRAWS
+    is_mean: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         values = np.asarray(self.values, float)
@@ -151,7 +154,8 @@ def bootstrap(
     less than the mean of S trainings by (S - 1) / S, which is much for two
     or three: what the drawn seeds are away from the mean of all is made
     larger by sqrt(S / (S - 1)). Of one seed nothing can be said but for the
-    samples.
+    samples. Where a metric is no mean, and higher of samples some of which
+    are there twice, the interval is moved by as much.
 
     Args:
         scores: Of the model.
@@ -188,7 +192,10 @@ def bootstrap(
         ]
         drawn.append(_signed(means))
     tail = (1 - level) / 2
-    low, high = np.nanquantile(np.concatenate(drawn), [tail, 1 - tail])
+    values = np.concatenate(drawn)
+    if not scores.is_mean:
+        values += value - np.nanmean(values)
+    low, high = np.nanquantile(values, [tail, 1 - tail])
     return Interval(float(value), float(low), float(high))
 
 

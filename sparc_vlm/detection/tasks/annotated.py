@@ -69,6 +69,10 @@ class AnnotatedBoxes(StoredPictures):
                 own.append(row)
         super().__init__(images, files.values(), reading)
 
+    def captions(self, index: int) -> list[str]:
+        """None: only its boxes say what a picture shows."""
+        return []
+
     @property
     def has_masks(self) -> bool:
         """Whether every object has an outline."""
