@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from sparc_vlm.errors import UsageError
-from sparc_vlm.evaluation.task import Progress
+from sparc_vlm.evaluation.task import Progress, Task
 
 
 def image_chunks(
@@ -116,6 +116,34 @@ def patch_chunks(
         whole = [whole_picture(model, picture) for picture in pictures]
         embeddings = model.encode_image(whole)
         yield chunk, finite_patches(embeddings, what), embeddings.grid
+
+
+def own_patches(
+    task: Task,
+    model: Any,
+    broken: dict[int, str],
+    progress: Progress | None = None,
+) -> Iterator[tuple[list[int], tuple[Tensor, Tensor], tuple[int, int]]]:
+    """Patches of a task's own pictures.
+
+    Args:
+        task: Whose pictures, batch size and name.
+        model: Has `encode_image`.
+        broken: Filled as by `image_chunks`.
+        progress: Told after each chunk.
+
+    Returns:
+        As `patch_chunks`; it raises the same.
+    """
+    return patch_chunks(
+        model,
+        task.source,
+        task.indices,
+        task.batch_size,
+        broken,
+        progress,
+        task.name,
+    )
 
 
 def encode_texts(

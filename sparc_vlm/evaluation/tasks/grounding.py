@@ -14,7 +14,7 @@ import torch
 from mmengine.logging import print_log
 
 from sparc_vlm.errors import UsageError
-from sparc_vlm.evaluation.encoding import has_words, patch_chunks
+from sparc_vlm.evaluation.encoding import has_words, own_patches
 from sparc_vlm.evaluation.heat_maps import (
     WHOLE,
     Box,
@@ -140,14 +140,8 @@ class Grounding(Task):
         samples = []
         broken: dict[int, str] = {}
         silent = cut = 0
-        for indices, (patches, dense), grid in patch_chunks(
-            model,
-            self.source,
-            self.indices,
-            self.batch_size,
-            broken,
-            progress,
-            self.name,
+        for indices, (patches, dense), grid in own_patches(
+            self, model, broken, progress
         ):
             phrases = [self._phrases(model, index) for index in indices]
             maps = phrase_maps(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sparc_vlm.errors import UsageError
-from sparc_vlm.evaluation.encoding import patch_chunks
+from sparc_vlm.evaluation.encoding import own_patches, patch_chunks
 from sparc_vlm.evaluation.labelled import ClassResult
 from sparc_vlm.evaluation.logistic import (
     PENALTIES,
@@ -182,15 +182,7 @@ class PatchProbe(Task):
         )
         tally = _Tally(list(truths.classes), commonest)
         samples = []
-        for indices, kinds, grid in patch_chunks(
-            model,
-            self.source,
-            self.indices,
-            self.batch_size,
-            broken,
-            progress,
-            self.name,
-        ):
+        for indices, kinds, grid in own_patches(self, model, broken, progress):
             for index, rows in zip(indices, self._own(kinds), strict=True):
                 truth = truths.read(self.source, index, grow=False)
                 if truth is None or not (truth >= 0).any():

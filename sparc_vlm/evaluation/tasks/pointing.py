@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from sparc_vlm.errors import UsageError
-from sparc_vlm.evaluation.encoding import has_words, patch_chunks
+from sparc_vlm.evaluation.encoding import has_words, own_patches
 from sparc_vlm.evaluation.overlap import given_classes
 from sparc_vlm.evaluation.task import Progress, Task, TaskResult
 from sparc_vlm.evaluation.words import (
@@ -94,14 +94,8 @@ class Pointing(Task):
         samples = []
         broken: dict[int, str] = {}
         silent = 0
-        for indices, (patches, dense), grid in patch_chunks(
-            model,
-            self.source,
-            self.indices,
-            self.batch_size,
-            broken,
-            progress,
-            self.name,
+        for indices, (patches, dense), grid in own_patches(
+            self, model, broken, progress
         ):
             kinds = {'pointing': patches, 'pointing_dense': dense}
             captions = self._captions(model, indices)

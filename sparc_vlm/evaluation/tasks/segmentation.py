@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sparc_vlm.errors import UsageError
-from sparc_vlm.evaluation.encoding import encode_texts, patch_chunks
+from sparc_vlm.evaluation.encoding import encode_texts, own_patches
 from sparc_vlm.evaluation.overlap import Overlap, among_all, given_classes
 from sparc_vlm.evaluation.patch_labels import Upsample, enlarge, label_patches
 from sparc_vlm.evaluation.task import Progress, Task, TaskResult
@@ -130,14 +130,8 @@ class Segmentation(Task):
         broken: dict[int, str] = {}
         unknown: dict[int, str] = {}
         empty = 0
-        for indices, (patches, dense), grid in patch_chunks(
-            model,
-            self.source,
-            self.indices,
-            self.batch_size,
-            broken,
-            progress,
-            self.name,
+        for indices, (patches, dense), grid in own_patches(
+            self, model, broken, progress
         ):
             truths = [self._truths(index, unknown) for index in indices]
             met = (t[''][0] for t in truths if t is not None and '' in t)
