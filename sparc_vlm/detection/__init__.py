@@ -15,15 +15,29 @@ from sparc_vlm.detection.folder import (
 )
 from sparc_vlm.detection.simple_fpn import SimpleFeaturePyramid
 from sparc_vlm.detection.tasks import BoxAP, WordAP
+from sparc_vlm.detection.words import (
+    GridMosaic,
+    PictureReportHook,
+    SampleWords,
+    WordBoxes,
+    WordDetector,
+    WordLoss,
+)
 
 __all__ = [
     'BoxAP',
     'CocoBoxes',
     'Detections',
     'DetectorExportHook',
+    'GridMosaic',
     'LoadedDetector',
+    'PictureReportHook',
+    'SampleWords',
     'SimpleFeaturePyramid',
     'WordAP',
+    'WordBoxes',
+    'WordDetector',
+    'WordLoss',
     'is_detector',
     'load',
     'save',

@@ -73,7 +73,8 @@ def match(
     """
     found = []
     # Values that are not finite: the step is left out later, not the run.
-    all_boxes = bbox_cxcywh_to_xyxy(predictions.boxes).nan_to_num()
+    shares = predictions.boxes.nan_to_num(0, posinf=1, neginf=0)
+    all_boxes = bbox_cxcywh_to_xyxy(shares)
     all_logits = predictions.logits.nan_to_num()
     for picture, target in enumerate(targets):
         places = predictions.mask[picture].nonzero().squeeze(1)

@@ -39,8 +39,8 @@ def build_encoders(
     text = dict(cfg['text'])
     if 'vocab_size' in text:
         text['vocab_size'] = tokenizer.vocab_size
-    cfg = dict(cfg, text=text, tokenizer=None, init_cfg=None)
-    encoders = MODELS.build(cfg)
+    own = dict(text=text, tokenizer=None, init_cfg=None, _scope_='sparc_vlm')
+    encoders = MODELS.build(dict(cfg, **own))
     if getattr(encoders.vision, 'patch_drop_rate', 0):
         raise UsageError(
             'every patch predicts a box: leave patch_drop_rate out of '

@@ -1,0 +1,83 @@
+"""Where patches are, and the boxes they begin with."""
+
+import math
+
+import pytest
+import torch
+
+from sparc_vlm.detection.words.grid import EPS, patch_grid
+from sparc_vlm.detection.words.heads import BoxHead, WordHead
+
+
+def slow_bias(rows, columns, own_rows, own_columns):
+    """One patch after the other, in Python's own float64."""
+
+    def logit(share):
+        share = min(max(share, EPS), 1 - EPS)
+        return math.log(share / (1 - share))
+
+    return [
+        [
+            logit((column + 0.5) / own_columns),
+            logit((row + 0.5) / own_rows),
+            logit(1 / own_columns),
+            logit(1 / own_rows),
+        ]
+        for row in range(rows)
+        for column in range(columns)
+    ]
+
+
+@pytest.mark.parametrize(
+    ('shape', 'own'), [((40, 24), (5, 3)), ((33, 8), (5, 1)), ((1, 1), (1, 1))]
+)
+def test_box_bias_against_a_slow_twin(shape, own):
+    grid = patch_grid([shape, (40, 24)], (5, 3), 8, torch.device('cpu'))
+    assert grid.sizes.tolist() == [list(own), [5, 3]]
+    twin = torch.tensor(slow_bias(5, 3, *own), dtype=torch.float64)
+    # float32 near 1 - EPS is good to a few parts in ten thousand
+    torch.testing.assert_close(
+        grid.box_bias()[0].double(), twin, rtol=1e-5, atol=3e-4
+    )
+
+
+def test_only_patches_of_the_picture_count():
+    grid = patch_grid([(17, 8), (24, 16)], (3, 2), 8, torch.device('cpu'))
+    assert grid.mask.tolist() == [[True, False] * 3, [True] * 6]
+    assert grid.extents.tolist() == [[8, 24, 8, 24], [16, 24, 16, 24]]
+
+
+def test_boxes_begin_as_the_patches():
+    grid = patch_grid([(24, 40)], (3, 5), 8, torch.device('cpu'))
+    boxes = BoxHead(4)(torch.randn(1, 15, 4), grid.box_bias())
+    pixels = (boxes * grid.extents[:, None])[0]
+    expected = [
+        [8 * column + 4, 8 * row + 4, 8, 8]
+        for row in range(3)
+        for column in range(5)
+    ]
+    torch.testing.assert_close(pixels, torch.tensor(expected).float())
+
+
+def test_words_begin_rare_and_follow_the_formula():
+    torch.manual_seed(0)
+    values, dense = torch.randn(1, 3, 4), torch.randn(1, 3, 6)
+    words = torch.nn.functional.normalize(torch.randn(1, 2, 6), dim=-1)
+    head = WordHead(4, prior=0.02, scale=5.0)
+    start = head(values, torch.zeros(1, 3, 6), words).sigmoid()
+    torch.testing.assert_close(start, torch.full((1, 3, 2), 0.02))
+    for parameter in head.parameters():
+        torch.nn.init.normal_(parameter)
+    found = head(values, dense, words)
+    for patch in range(3):
+        token = values[0, patch]
+        shift = head.shift(token).item()
+        raw = head.scale(token).item()
+        scale = raw + 1 if raw > 0 else math.exp(raw)
+        for word in range(2):
+            cosine = float(
+                dense[0, patch] @ words[0, word] / dense[0, patch].norm()
+            )
+            assert found[0, patch, word].item() == pytest.approx(
+                (cosine + shift) * scale, abs=1e-5
+            )

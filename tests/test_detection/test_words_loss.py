@@ -1,0 +1,150 @@
+"""The loss against slow twins in float64."""
+
+from itertools import permutations
+
+import pytest
+import torch
+
+from sparc_vlm.detection.words.loss import WordLoss
+from sparc_vlm.detection.words.matching import (
+    PatchPredictions,
+    Targets,
+    match,
+)
+
+ALPHA, GAMMA = 0.3, 2.0
+
+
+def corners(box):
+    x, y, width, height = box
+    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+
+
+def giou(one, other):
+    a, b = corners(one), corners(other)
+    across = max(min(a[2], b[2]) - max(a[0], b[0]), 0)
+    down = max(min(a[3], b[3]) - max(a[1], b[1]), 0)
+    both = across * down
+    areas = [(c[2] - c[0]) * (c[3] - c[1]) for c in (a, b)]
+    union = sum(areas) - both
+    hull = (max(a[2], b[2]) - min(a[0], b[0])) * (
+        max(a[3], b[3]) - min(a[1], b[1])
+    )
+    return both / union - (hull - union) / hull
+
+
+def focal(logit, is_right):
+    chance = 1 / (1 + torch.exp(-logit))
+    if is_right:
+        return -ALPHA * (1 - chance) ** GAMMA * chance.log()
+    return -(1 - ALPHA) * chance**GAMMA * (1 - chance).log()
+
+
+def cost(box, logit, target):
+    label = focal(logit, True) - focal(logit, False)
+    return label + sum(abs(box - target)) - giou(box, target)
+
+
+def slow_loss(predictions, targets, asked, incomplete):
+    """All pairings tried; every sum written out."""
+    boxes, logits = predictions.boxes.double(), predictions.logits.double()
+    total = dict.fromkeys(('word', 'box', 'overlap'), 0)
+    for b, target in enumerate(targets):
+        patches = predictions.mask[b].nonzero().flatten().tolist()
+        wanted = target.boxes.double()
+        pairs = min(
+            permutations(patches, len(wanted)),
+            key=lambda chosen: sum(
+                cost(boxes[b, p], logits[b, p, target.labels[n]], wanted[n])
+                for n, p in enumerate(chosen)
+            ),
+        )
+        right = {(p, int(target.labels[n])) for n, p in enumerate(pairs)}
+        for n, patch in enumerate(pairs):
+            total['box'] += sum(abs(boxes[b, patch] - wanted[n]))
+            total['overlap'] += 1 - giou(boxes[b, patch], wanted[n])
+        for patch in patches:
+            for word in asked[b].nonzero().flatten().tolist():
+                is_right = (patch, word) in right
+                if is_right or not incomplete[b, word]:
+                    total['word'] += focal(logits[b, patch, word], is_right)
+    count = max(sum(len(target.labels) for target in targets), 1)
+    return {f'loss_{key}': value / count for key, value in total.items()}
+
+
+def batch(counts=(3, 0, 2), patches=6, words=4, seed=0):
+    """Predictions and targets of pictures with so many boxes."""
+    torch.manual_seed(seed)
+    pictures = len(counts)
+    mask = torch.ones(pictures, patches, dtype=torch.bool)
+    mask[-1, 4:] = False
+    predictions = PatchPredictions(
+        (torch.rand(pictures, patches, 4) * 0.4 + 0.3).requires_grad_(),
+        torch.randn(pictures, patches, words).requires_grad_(),
+        mask,
+        torch.full((pictures, 4), 64),
+    )
+    asked = torch.ones(pictures, words, dtype=torch.bool)
+    asked[-1, 3] = False
+    targets = [
+        Targets(torch.rand(n, 4) * 0.4 + 0.3, torch.randint(0, 3, (n,)))
+        for n in counts
+    ]
+    return predictions, targets, asked, torch.zeros_like(asked)
+
+
+def gradients(losses, predictions):
+    total = sum(value for key, value in losses.items() if 'loss' in key)
+    return torch.autograd.grad(total, predictions[:2])
+
+
+@pytest.mark.parametrize('seed', range(3))
+@pytest.mark.parametrize('counts', [(3, 0, 2), (0, 0, 0), (1, 2, 4)])
+def test_against_a_slow_twin(counts, seed):
+    predictions, targets, asked, incomplete = batch(counts, seed=seed)
+    incomplete[0, 1] = True
+    losses = WordLoss()(predictions, targets, asked, incomplete)
+    slow = slow_loss(predictions, targets, asked, incomplete)
+    for key, value in slow.items():
+        assert float(losses[key].detach()) == pytest.approx(
+            float(value), rel=1e-4
+        )
+    assert float(losses['boxes']) == pytest.approx(sum(counts) / 3)
+    found = gradients(losses, predictions)
+    twins = torch.autograd.grad(
+        sum(slow.values()), predictions[:2], allow_unused=True
+    )
+    for one, twin in zip(found, twins, strict=True):
+        twin = torch.zeros_like(one) if twin is None else twin
+        torch.testing.assert_close(one, twin, rtol=1e-3, atol=1e-5)
+
+
+def test_padding_and_words_not_asked_for_change_nothing():
+    predictions, targets, asked, incomplete = batch()
+    before = WordLoss()(predictions, targets, asked, incomplete)
+    with torch.no_grad():
+        predictions.logits[-1, :, 3] = 30
+        predictions.logits[-1, 4:] = 30
+        predictions.boxes[-1, 4:] = 0.9
+    after = WordLoss()(predictions, targets, asked, incomplete)
+    for key in before:
+        assert torch.equal(before[key], after[key])
+
+
+def test_more_boxes_than_patches():
+    predictions, targets, *_ = batch((7, 0, 5), seed=1)
+    found = match(WordLoss().assigner, predictions, targets)
+    assert found.pictures.tolist() == [0] * 6 + [2] * 4
+    for picture, patches in ((0, 6), (2, 4)):
+        own = found.pictures == picture
+        assert sorted(found.patches[own].tolist()) == list(range(patches))
+        assert len(set(found.boxes[own].tolist())) == patches
+
+
+def test_values_that_are_not_finite_do_not_stop_a_run():
+    predictions, targets, asked, incomplete = batch()
+    with torch.no_grad():
+        predictions.logits[0, 0, 0] = float('nan')
+        predictions.boxes[0, 1, 2] = float('inf')
+    losses = WordLoss()(predictions, targets, asked, incomplete)
+    assert not losses['loss_word'].isfinite()
