@@ -13,6 +13,7 @@ from sparc_vlm.datasets.scenes.captions import Caption, write_captions
 from sparc_vlm.datasets.scenes.draw import draw
 from sparc_vlm.datasets.scenes.foils import write_foils
 from sparc_vlm.datasets.scenes.layout import Scene, lay_out
+from sparc_vlm.datasets.scenes.questions import write_questions
 from sparc_vlm.datasets.scenes.vocabulary import COLOURS, SHAPES
 from sparc_vlm.errors import UsageError
 from sparc_vlm.registry import DATASETS
@@ -100,6 +101,19 @@ class Scenes(PairSource):
                 'foil': foil.foil.text,
             }
             for foil in write_foils(scene, captions, rng)
+        ]
+
+    def questions(self, index: int) -> list[dict[str, str]]:
+        """Questions with exactly one right answer each.
+
+        Returns:
+            For each its `kind` (one of `questions.KINDS`), `question` and
+            `answer`.
+        """
+        rng = Random(f'{self.key(index)}-questions')
+        return [
+            {'kind': q.kind, 'question': q.text, 'answer': q.answer}
+            for q in write_questions(self.scene(index), rng)
         ]
 
     def image(self, index: int, at_least: int | None = None) -> Image.Image:
