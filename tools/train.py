@@ -179,7 +179,7 @@ def build_runner(args: argparse.Namespace, console: Console) -> SparcRunner:
     keep_features(cfg, say)
     if cfg.get('tokenizer'):
         use_tokenizer(cfg, cfg.work_dir, say)
-    cfg.setdefault('runner_type', 'SparcRunner')
+    cfg.setdefault('runner_type', 'sparc_vlm.SparcRunner')
     return RUNNERS.build(cfg)
 
 

@@ -6,7 +6,7 @@ path, so that pictures need not be unpacked.
 
 from __future__ import annotations
 
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from mmengine.fileio import BaseStorageBackend, register_backend
 
@@ -20,7 +20,7 @@ class ArchiveBackend(BaseStorageBackend):
     """Reads from archives that stay open; mmengine keeps one a process."""
 
     def __init__(self) -> None:
-        self._stores: dict[PurePath, ImageStore] = {}
+        self._stores: dict[Path, ImageStore] = {}
 
     def get(self, filepath: str | Path) -> bytes:
         """Bytes of a file.
@@ -32,9 +32,9 @@ class ArchiveBackend(BaseStorageBackend):
             FileNotFoundError: No part of it is an archive.
             BrokenImage: The archive has no such file, or it is damaged.
         """
-        path = PurePath(str(filepath).removeprefix(f'{PREFIX}://'))
+        path = Path(str(filepath).removeprefix(f'{PREFIX}://'))
         for outer in path.parents:
-            if outer not in self._stores and Path(outer).is_file():
+            if outer not in self._stores and outer.is_file():
                 self._stores[outer] = ImageStore(outer)
             if outer in self._stores:
                 return self._stores[outer].read(str(path.relative_to(outer)))

@@ -1,0 +1,20 @@
+# A small folder in COCO's layout at 128 pixels: data/coco2k holds
+# annotations/ and the pictures, in zips as they come.
+_base_ = 'scenes_64.py'
+size = (128, 128)
+resize = dict(type='Resize', scale=size, keep_ratio=True)
+train_dataloader = dict(
+    dataset=dict(
+        data_root='data/coco2k',
+        data_prefix=dict(img='images_train.zip'),
+        pipeline=[_base_.load, _base_.boxes, resize, *_base_.augment],
+    )
+)
+val_dataloader = dict(
+    dataset=dict(
+        data_root='data/coco2k',
+        data_prefix=dict(img='images_val.zip'),
+        pipeline=[_base_.load, resize, dict(type='PackDetInputs')],
+    )
+)
+val_evaluator = dict(ann_file='data/coco2k/annotations/instances_val.json')

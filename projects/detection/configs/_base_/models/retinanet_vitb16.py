@@ -1,0 +1,8 @@
+# RetinaNet on ViT-B/16 and a simple feature pyramid.
+_base_ = ['mmdet::_base_/models/retinanet_r50_fpn.py', 'vitb16.py']
+levels = dict(strides=(8, 16, 32), extra_levels=2, extra='conv')
+model = dict(
+    data_preprocessor=_base_.pixels,
+    backbone=dict(_delete_=True, **_base_.backbone),
+    neck=dict(_delete_=True, **_base_.pyramid, **levels),
+)

@@ -1,0 +1,11 @@
+# DINO, a small ViT on drawn scenes of 64 pixels: 300 updates of 16
+# pictures.
+_base_ = [
+    '_base_/default_runtime.py',
+    '_base_/models/dino_vitmini.py',
+    '_base_/datasets/scenes_64.py',
+    '_base_/schedules/adamw_450.py',
+]
+model = dict(bbox_head=dict(num_classes=120))
+train_cfg = dict(max_iters=300, val_interval=300)
+optim_wrapper = dict(optimizer=dict(lr=2e-4))

@@ -1,0 +1,9 @@
+# Faster R-CNN, a small ViT on drawn scenes of 64 pixels: 450 updates of 16
+# pictures.
+_base_ = [
+    '_base_/default_runtime.py',
+    '_base_/models/faster_rcnn_vitmini.py',
+    '_base_/datasets/scenes_64.py',
+    '_base_/schedules/adamw_450.py',
+]
+model = dict(roi_head=dict(bbox_head=dict(num_classes=120)))

@@ -1,0 +1,8 @@
+# Mask R-CNN, ViT-B/16 on COCO at 1024 pixels, as ViTDet trains: 184,375 updates of
+# 64 pictures (16 GPUs of 4). Not trained here, so no result to expect.
+_base_ = [
+    '_base_/default_runtime.py',
+    '_base_/models/mask_rcnn_vitb16.py',
+    '_base_/datasets/coco_1024_masks.py',
+    '_base_/schedules/vitdet_100e.py',
+]
