@@ -9,7 +9,6 @@ from sparc_vlm.detection.boxes import CocoBoxes
 from sparc_vlm.detection.detector import Detections, LoadedDetector
 from sparc_vlm.detection.folder import (
     DetectorExportHook,
-    is_detector,
     load,
     save,
 )
@@ -38,7 +37,6 @@ __all__ = [
     'WordBoxes',
     'WordDetector',
     'WordLoss',
-    'is_detector',
     'load',
     'save',
 ]

@@ -7,7 +7,6 @@ goes through before the model sees it, too.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -106,20 +105,6 @@ def load(path: str | Path, device: str = 'cpu') -> LoadedDetector:
     load_into(model, read_weights(path if is_weights else folder))
     model.to(torch.device(device)).eval()
     return detector
-
-
-def is_detector(path: str | Path) -> bool:
-    """Whether a model's path is that of a detector, by its config.
-
-    Args:
-        path: As `load` takes it.
-    """
-    try:
-        folder = hub.model_folder(Path(path).expanduser())
-        content = json.loads((folder / hub.CONFIG_FILE).read_text('utf-8'))
-    except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and PART in content
 
 
 @HOOKS.register_module()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import sparc_vlm
+from sparc_vlm import hub
 from sparc_vlm.errors import MissingFileError
 from sparc_vlm.study.measure import fingerprint
 
@@ -19,7 +21,8 @@ def open_model(name: str, device: str = 'cpu') -> Any:
     """A model to measure.
 
     Args:
-        name: What `sparc_vlm.load` takes; 'open_clip:NAME[:WEIGHTS]', where
+        name: What `sparc_vlm.load` or `sparc_vlm.detection.load` takes;
+            'open_clip:NAME[:WEIGHTS]', where
             the weights are a file or a name that open_clip knows, or
             'open_clip:local-dir:FOLDER'; or 'hf:FOLDER' for a CLIP model of
             transformers.
@@ -31,6 +34,11 @@ def open_model(name: str, device: str = 'cpu') -> Any:
             not installed.
     """
     check_model(name)
+    if is_detector(name):
+        # Not for everyone: MMDetection takes seconds to import.
+        from sparc_vlm import detection
+
+        return detection.load(name, device)
     if not name.startswith(PREFIXES):
         return sparc_vlm.load(name, device)
     from sparc_vlm.adapters import HuggingFaceClip, OpenClipModel
@@ -43,6 +51,20 @@ def open_model(name: str, device: str = 'cpu') -> Any:
         return OpenClipModel(rest, device=device)
     architecture, _, weights = rest.partition(':')
     return OpenClipModel(architecture, weights or None, device=device)
+
+
+def is_detector(name: str) -> bool:
+    """Whether a model is a detector, by the config in its folder.
+
+    Args:
+        name: As `open_model` takes it.
+    """
+    try:
+        folder = hub.model_folder(Path(name).expanduser())
+        content = json.loads((folder / hub.CONFIG_FILE).read_text('utf-8'))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and 'detector' in content
 
 
 def best_device() -> str:

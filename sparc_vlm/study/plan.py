@@ -24,7 +24,8 @@ class StudyArm:
         name: What tables call it.
         seeds: One training each; (0,) for a finished model.
         config: Path of its recipe; None for a finished model.
-        options: Changes to the recipe, by dotted key, without the seed.
+        options: Changes to the recipe, by dotted key, without the seed;
+            '{seed}' in a value stands for it.
         flags: `--data` and `--val-data` of its training.
         checkpoint: A finished model, as `open_model` takes it.
         value: Where it stands on the axis of a sweep.
@@ -51,6 +52,11 @@ class StudyArm:
         """What it is trained by; None for a finished model."""
         return self.config and load_config(self.config, self.options)
 
+    def options_at(self, seed: int) -> dict[str, Any]:
+        """Changes to the recipe at a seed, which is one of them."""
+        own = {key: filled(v, seed) for key, v in self.options.items()}
+        return {**own, 'randomness.seed': seed}
+
     def place(self, seed: int, work_dir: Path) -> Path:
         """Where it is trained at a seed, and its results are kept."""
         return work_dir.resolve() / self.folder / f'seed{seed}'
@@ -68,7 +74,7 @@ class StudyArm:
             self.config,
             self.place(seed, work_dir),
             root,
-            {**self.options, 'randomness.seed': seed},
+            self.options_at(seed),
             self.flags,
         )
 
@@ -104,6 +110,21 @@ class Study:
             for arm in self.arms
             if turn < len(arm.seeds)
         ]
+
+
+def filled(value: Any, seed: int) -> Any:
+    """An option's value at a seed.
+
+    Args:
+        value: Texts in it may hold '{seed}', such as the path of what was
+            pretrained with the same seed.
+        seed: What stands there then.
+    """
+    if isinstance(value, str):
+        return value.replace('{seed}', str(seed))
+    if isinstance(value, (list, tuple)):
+        return type(value)(filled(part, seed) for part in value)
+    return value
 
 
 def choose(study: Study, names: Iterable[str]) -> list[StudyArm]:

@@ -20,11 +20,11 @@ from sparc_vlm.recipe import use_data
 from sparc_vlm.study.arm import flatten, shortened
 from sparc_vlm.study.flags import task_config
 from sparc_vlm.study.models import check_model
-from sparc_vlm.study.plan import Study, StudyArm
+from sparc_vlm.study.plan import Study, StudyArm, filled
 
 FIELDS = (
     *('title', 'note', 'arms', 'baseline', 'tasks', 'pictures'),
-    *('steps', 'seeds', 'options', 'data', 'val_data'),
+    *('steps', 'seeds', 'options', 'data', 'val_data', 'custom_imports'),
 )
 ARM_FIELDS = (
     *('name', 'config', 'seeds', 'options', 'steps', 'checkpoint'),
@@ -105,22 +105,26 @@ def _arm(
     flags = [part for flag in data for part in ('--data', flag)]
     if both.get('val_data'):
         flags += ['--val-data', both['val_data']]
-    options = _options(config, both.get('steps'), shared, own)
-    try:
-        cfg = load_config(config, options)
-        if flags:
-            use_data(cfg, data, both.get('val_data'))
-        check_config(cfg)
-    except UserError as error:
-        raise ConfigError(f'arm {name}: {error}') from error
-    return StudyArm(
+    arm = StudyArm(
         name,
         _seeds(both.get('seeds', 1), name),
         config,
-        options,
+        _options(config, both.get('steps'), shared, own),
         tuple(flags),
         **more,
     )
+    told = [arm.options_at(seed) for seed in arm.seeds]
+    # But for the seed itself most recipes are the same at every seed.
+    differ = any(filled(v, seed=0) != v for v in arm.options.values())
+    try:
+        for options in told if differ else told[:1]:
+            cfg = load_config(config, options)
+            if flags:
+                use_data(cfg, data, both.get('val_data'))
+            check_config(cfg)
+    except UserError as error:
+        raise ConfigError(f'arm {name}: {error}') from error
+    return arm
 
 
 def _options(

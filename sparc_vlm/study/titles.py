@@ -12,6 +12,23 @@ HEADINGS = {
     'Foils': 'Captions against foils',
     'KPrecision': 'Faithfulness of the caption retrieved first',
     'Classification': 'Zero-shot classification, top-1',
+    'BoxAP': 'Detection, average precision',
+    'WordAP': 'Detection, average precision by groups of classes',
+}
+AVERAGE_PRECISION = {
+    f'{start}ap{key}': f'{kind}AP{title}'
+    for start, kind in (('', ''), ('mask_', 'mask '))
+    for key, title in (
+        ('', ''),
+        ('50', '50'),
+        ('75', '75'),
+        ('_rare', ' rare'),
+        ('_common', ' common'),
+        ('_frequent', ' frequent'),
+        ('_small', ' small'),
+        ('_medium', ' medium'),
+        ('_large', ' large'),
+    )
 }
 MEASURES = {
     'Retrieval': {
@@ -51,6 +68,8 @@ MEASURES = {
         'recall_text': 'recall, phrase as a text',
     },
     'KPrecision': {'k_p': 'K-P', 'k_pna': 'K-Pna'},
+    'BoxAP': AVERAGE_PRECISION,
+    'WordAP': AVERAGE_PRECISION,
 }
 """Titles by the type of the task and the metric. Tables that compare models
 show these, in this order; of a task that is not here, all metrics."""

@@ -1,11 +1,13 @@
 import pytest
 
 from sparc_vlm.adapters import HuggingFaceClip, OpenClipModel
+from sparc_vlm.detection import LoadedDetector
 from sparc_vlm.errors import MissingFileError, UserError
 from sparc_vlm.models import ImageTextPretrainer
 from sparc_vlm.study import open_model
-from sparc_vlm.study.models import check_model, identity
+from sparc_vlm.study.models import check_model, identity, is_detector
 from tests.test_adapters.tiny_clips import write_hf_clip, write_open_clip
+from tests.test_detection.tiny_detectors import save as save_detector
 from tests.test_study.made import save_model
 
 
@@ -35,6 +37,18 @@ def test_any_model_by_its_name(tmp_path):
     weights = ours / 'model.safetensors'
     assert str(weights.stat().st_size) in identity(str(weights))
     assert identity('open_clip:ViT-B-32:openai') == 'open_clip:ViT-B-32:openai'
+
+
+def test_a_detector_is_told_from_a_pretrained_model(tmp_path):
+    ours = save_model(tmp_path / 'ours')
+    theirs = save_detector('retinanet', tmp_path / 'run' / 'model')
+    for path in (theirs, theirs.parent):
+        assert isinstance(open_model(str(path)), LoadedDetector)
+        assert is_detector(str(path))
+    assert not is_detector(str(ours))
+    assert not is_detector('open_clip:ViT-B-32:openai')
+    (theirs / 'config.json').write_text('{')
+    assert not is_detector(str(theirs))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ import pytest
 from sparc_vlm.engine import ConfigError
 from sparc_vlm.errors import UserError
 from sparc_vlm.study import build_tasks, choose, read_study
+from sparc_vlm.study.plan import filled
 from tests.test_study.made import ROOT, STUDY, write_study
 
 
@@ -57,6 +58,37 @@ def test_data_of_an_arm_go_before_the_studys(tmp_path):
     assert clip[:2] == ('--data', f'csv:{tmp_path}/b.csv')
     assert sparc[:2] == ('--data', f'csv:{tmp_path}/a.csv')
     assert sparc[2:] == ('--val-data', f'csv:{tmp_path}/b.csv')
+
+
+def test_the_seed_stands_in_values_of_options(tmp_path):
+    """Such as where what was pretrained with it is; looked for at once."""
+    for seed in (0, 1):
+        (tmp_path / f'seed{seed}.pth').touch()
+    more = (
+        f"arms[0]['options'] = dict(load_from='{tmp_path}/seed{{seed}}.pth')\n"
+    )
+    study = read(tmp_path, more)
+    for seed, command in zip((0, 1), commands(study, tmp_path), strict=True):
+        assert f'load_from={tmp_path}/seed{seed}.pth' in command
+    (tmp_path / 'seed1.pth').unlink()
+    with pytest.raises(UserError, match=r'arm CLIP: .*seed1\.pth'):
+        read(tmp_path, more)
+
+
+def commands(study, folder):
+    """Those of the first arm's trainings."""
+    told = []
+    for seed in study.arms[0].seeds:
+        run = study.arms[0].run(seed, folder / 'work', ROOT)
+        run.launch = lambda command, place: told.append(command) or 1
+        with pytest.raises(UserError, match='code 1'):
+            run.train()
+    return told
+
+
+def test_texts_anywhere_in_a_value_are_filled():
+    given = ['a{seed}', ('{seed}{seed}', 4), None, '{other}']
+    assert filled(given, 7) == ['a7', ('77', 4), None, '{other}']
 
 
 @pytest.mark.parametrize(
