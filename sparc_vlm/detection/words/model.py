@@ -137,6 +137,7 @@ class WordDetector(BaseDetector):
             batch_inputs: (B, 3, H, W) normalised pictures.
             batch_data_samples: With `words` and `gt_instances`.
         """
+        self._kept.forget()
         lists = self._words_of(batch_data_samples)
         table = numbered(lists)
         values = encode_texts(self.encoders, list(table))

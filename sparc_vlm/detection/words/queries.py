@@ -92,9 +92,9 @@ def numbered(lists: Iterable[Iterable[str]]) -> dict[str, int]:
 class KeptWords:
     """Embeddings of words that are used again until something changes.
 
-    A change of the weights shows in the parameters' version counters, or,
-    where they were swapped behind these, in the model's change of mode, on
-    which `forget` is called.
+    Weights that are loaded or set show in the parameters' version counters.
+    Fused optimizers and averages of weights go past these: whoever trains or
+    changes the mode calls `forget`.
 
     Args:
         templates: Texts with a place for the word, '{}'; a word's embedding
