@@ -102,6 +102,30 @@ class LoadedDetector:
         """Its weights, which tell where it computes."""
         return self.model.parameters()
 
+    def names(self, words: Sequence[str] | None = None) -> tuple[str, ...]:
+        """What the labels of its detections are places in.
+
+        Args:
+            words: As `detect` takes them.
+
+        Raises:
+            ValueError: Words for a detector of classes, or none to look for.
+        """
+        if words is not None and not self.takes_words:
+            some = ', '.join(self.classes[:3])
+            more = ' ...' if len(self.classes) > 3 else ''
+            raise UsageError(
+                f'this detector finds its own classes only ({some}{more}): '
+                'leave the words out, or take a detector by words'
+            )
+        names = self.classes if words is None else tuple(words)
+        if not names:
+            raise UsageError(
+                'a detector by words must be told what to look for: name at '
+                'least one word'
+            )
+        return names
+
     @torch.no_grad()
     def detect(
         self,
@@ -121,7 +145,7 @@ class LoadedDetector:
         Raises:
             ValueError: Words for a detector of classes, or none to look for.
         """
-        names = self._names(words)
+        names = self.names(words)
         batch = [self._packed(image) for image in images]
         if not batch:
             return []
@@ -136,19 +160,6 @@ class LoadedDetector:
                 {'inputs': inputs, 'data_samples': samples}
             )
         return [_detections(sample).best(limit) for sample in found]
-
-    def _names(self, words: Sequence[str] | None) -> tuple[str, ...]:
-        """What to look for."""
-        if words is not None and not self.takes_words:
-            raise UsageError(
-                'this detector finds its own classes only '
-                f'({", ".join(self.classes[:3])} ...): leave the words out, '
-                'or take a detector by words'
-            )
-        names = self.classes if words is None else tuple(words)
-        if not names:
-            raise UsageError('say what to look for: name at least one word')
-        return names
 
     def _packed(self, image: Picture) -> dict[str, Any]:
         """A picture as the model's preprocessor takes it."""

@@ -123,7 +123,9 @@ def test_labels_of_others():
 
 
 def test_words_are_for_detectors_that_take_them(loaded):
-    with pytest.raises(UsageError, match='red circle, .*leave the words out'):
+    with pytest.raises(
+        UsageError, match='red circle, .*: leave the words out'
+    ):
         loaded.detect([picture()], words=['dog'])
 
 
