@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT))
 from sparc_vlm import detection  # noqa: E402
 from sparc_vlm.datasets.images import BrokenImage, decode_image  # noqa: E402
 from sparc_vlm.detection import Detections, LoadedDetector  # noqa: E402
+from sparc_vlm.detection.words.vocabulary import as_word  # noqa: E402
 from sparc_vlm.errors import UsageError, UserError, sentence  # noqa: E402
 from sparc_vlm.files import reason, write_json  # noqa: E402
 from sparc_vlm.study import best_device  # noqa: E402
@@ -119,14 +120,14 @@ def check(args: argparse.Namespace) -> None:
 
 
 def asked_for(words: str | None) -> list[str] | None:
-    """The words of the command line, each once.
+    """The words of the command line, as data sets have them, each once.
 
     Raises:
         UsageError: There is none in it.
     """
     if words is None:
         return None
-    found = dict.fromkeys(' '.join(w.split()) for w in words.split(','))
+    found = dict.fromkeys(map(as_word, words.split(',')))
     found.pop('', None)
     if not found:
         raise UsageError("--words names none: write --words 'red ball,dog'")

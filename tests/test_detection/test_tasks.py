@@ -118,6 +118,20 @@ def test_words_are_the_names_of_all_classes(truth, files):
     assert told == [('word_ap', n, 10) for n in (4, 8, 10)]
 
 
+def test_words_are_as_one_says_them(truth, tmp_path):
+    own = json.loads(json.dumps(truth))
+    own['categories'][0]['name'] = 'Tennis_Ball'
+    task = BoxAP(*write(tmp_path, own))
+    seer = Seer(truth)
+    seer._look = lambda image, names: _what_is_there(
+        truth, image, ['ball', *names[1:]]
+    )
+    result = task.run(seer)
+    assert seer.asked[0][1][0] == 'tennis ball'
+    assert result.classes[0] == 'Tennis_Ball'
+    assert result.metrics['ap'] == pytest.approx(100)
+
+
 def test_a_detector_of_classes_keeps_its_own_order(truth, files):
     """Labels are places in its own list; classes nobody wants go."""
     by_words = BoxAP(*files).run(Seer(truth)).metrics
