@@ -15,8 +15,11 @@ from torch import Tensor
 SHORTEST = 480
 """Pixels of the longer side below which a picture is drawn larger, so that
 names can be read."""
+TINY = 4
+"""Times by which a picture is made larger from which on its pixels show."""
 FONT_SHARE = 1 / 32
 SMALLEST_FONT = 13
+MARGIN = 2
 MASK_SHARE = 0.4
 COLOURS = [
     tuple(round(255 * part) for part in colour)
@@ -24,6 +27,7 @@ COLOURS = [
 ]
 
 Colour = tuple[int, int, int]
+Box = tuple[float, float, float, float]
 
 
 class Found(Protocol):
@@ -53,7 +57,9 @@ def draw_boxes(
     times = max(1, math.ceil(SHORTEST / max(picture.size)))
     size = (picture.width * times, picture.height * times)
     # The pixels of a tiny picture are shown as they are.
-    drawn = picture.convert('RGB').resize(size, Image.Resampling.NEAREST)
+    smooth = Image.Resampling.BICUBIC
+    how = Image.Resampling.NEAREST if times >= TINY else smooth
+    drawn = picture.convert('RGB').resize(size, how)
     order = range(len(found.scores) - 1, -1, -1)
     for at in order if found.masks else ():
         _shade(drawn, found.masks[at], _colour(int(found.labels[at])))
@@ -65,12 +71,13 @@ def draw_boxes(
         label = int(found.labels[at])
         box = [side * times for side in found.boxes[at].tolist()]
         pen.rectangle(_ordered(box), outline=_colour(label), width=width)
-    # Names last, so that no box crosses them.
-    for at in order:
+    # Names last, so that no box crosses them; the best has the first choice.
+    taken: list[Box] = []
+    for at in reversed(order):
         label = int(found.labels[at])
-        corner = [side * times for side in found.boxes[at].tolist()[:2]]
+        box = [side * times for side in found.boxes[at].tolist()]
         text = f'{names[label]} {float(found.scores[at]):.2f}'
-        _write(pen, text, corner, font, _colour(label))
+        taken.append(_write(pen, text, box, font, _colour(label), taken))
     return drawn
 
 
@@ -98,24 +105,62 @@ def _shade(
 def _write(
     pen: ImageDraw.ImageDraw,
     text: str,
-    corner: Sequence[float],
+    box: Sequence[float],
     font: ImageFont.FreeTypeFont,
     colour: Colour,
-) -> None:
-    """Writes a label above a box's corner, or as near as the picture goes."""
-    across, down = pen.im.size
+    taken: Sequence[Box],
+) -> Box:
+    """Writes a name at a box, where no other stands, and returns where."""
     left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
-    margin = 2
-    width, height = right - left + 2 * margin, bottom - top + 2 * margin
-    x = min(max(corner[0], 0), max(across - width, 0))
-    y = corner[1] - height
-    if y < 0:  # inside of the box, then
-        y = min(max(corner[1], 0), max(down - height, 0))
-    pen.rectangle([x, y, x + width, y + height], fill=colour)
-    dark = sum(colour) > 384
+    size = (right - left + 2 * MARGIN, bottom - top + 2 * MARGIN)
+    x, y, *_ = place = _free_place(box, size, pen.im.size, taken)
+    pen.rectangle(place, fill=colour)
     pen.text(
-        (x + margin - left, y + margin - top),
+        (x + MARGIN - left, y + MARGIN - top),
         text,
         font=font,
-        fill='black' if dark else 'white',
+        fill='black' if sum(colour) > 384 else 'white',
+    )
+    return place
+
+
+def _free_place(
+    box: Sequence[float],
+    size: tuple[float, float],
+    room: tuple[int, int],
+    taken: Sequence[Box],
+) -> Box:
+    """Above a box, in it, or below it; where all is taken, above."""
+    x1, y1, x2, y2 = box
+    width, height = size
+    columns = (x1, x2 - width)
+    rows = (y1 - height, y1, y2 - height, y2)
+    places = [
+        _inside(x, y, size, room)
+        for y in rows
+        for x in columns
+        if 0 <= y <= room[1] - height
+    ]
+    places.append(_inside(x1, y1 - height, size, room))
+    free = (own for own in places if not any(_meet(own, t) for t in taken))
+    return next(free, places[-1])
+
+
+def _inside(
+    x: float, y: float, size: tuple[float, float], room: tuple[int, int]
+) -> Box:
+    """A place moved so that the picture has all of it, if it can."""
+    width, height = size
+    x = max(min(x, room[0] - width), 0)
+    y = max(min(y, room[1] - height), 0)
+    return x, y, x + width, y + height
+
+
+def _meet(one: Box, other: Box) -> bool:
+    """Whether two places have a pixel in common."""
+    return (
+        one[0] < other[2]
+        and other[0] < one[2]
+        and one[1] < other[3]
+        and other[1] < one[3]
     )
