@@ -92,6 +92,19 @@ def global_sum(count: Tensor) -> Tensor:
     return total
 
 
+def mean_over_processes(log: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Logged values as means over the processes, without a gradient.
+
+    Args:
+        log: Scalars; the same keys in every process.
+    """
+    if dist.get_world_size() == 1:
+        return log
+    values = torch.stack([value.detach().float() for value in log.values()])
+    dist.all_reduce(values, 'mean')
+    return dict(zip(log, values, strict=True))
+
+
 def gather_captions(
     tokens: Tensor, token_mask: Tensor, sizes: list[int]
 ) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-from mmengine import dist
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
@@ -22,6 +21,7 @@ from sparc_vlm.errors import UsageError
 from sparc_vlm.models.adapters import AdapterKind, build_adapter, build_head
 from sparc_vlm.models.alignment import sparse_alignment
 from sparc_vlm.models.diagnostics import spread_of
+from sparc_vlm.models.gather import mean_over_processes
 from sparc_vlm.models.micro_batch import (
     check_micro_batch,
     in_micro_batches,
@@ -184,11 +184,7 @@ class ImageTextPretrainer(BaseModel):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Adds up the losses; logged values are means over processes."""
         total, log = super().parse_losses(losses)
-        if dist.get_world_size() > 1:
-            values = torch.stack([v.detach().float() for v in log.values()])
-            dist.all_reduce(values, 'mean')
-            log = dict(zip(log, values, strict=True))
-        return total, log
+        return total, mean_over_processes(log)
 
     @torch.no_grad()
     def encode_image(
