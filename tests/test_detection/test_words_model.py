@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from sparc_vlm import hub
-from sparc_vlm.errors import UsageError
+from sparc_vlm.datasets import CaptionTokenizer
+from sparc_vlm.errors import MissingFileError, UsageError
 from sparc_vlm.registry import MODELS
 from sparc_vlm.weights import WeightsError
 from tests.test_detection.words_made import (
@@ -215,9 +216,9 @@ def saved(tokens, folder, **changes):
     cfg = model_cfg(
         tokenizer=dict(type='CaptionTokenizer', path=str(tokens)), **changes
     )
-    pretrainer = MODELS.build(cfg)
-    cfg['text']['vocab_size'] = pretrainer.tokenizer.vocab_size
-    pretrainer = MODELS.build(cfg)
+    size = CaptionTokenizer(tokens).vocab_size
+    cfg['text'] = cfg['text'] | dict(vocab_size=size)
+    pretrainer = MODELS.build(dict(cfg, _scope_='sparc_vlm'))
     hub.save(pretrainer, folder, cfg)
     return pretrainer
 
@@ -260,6 +261,9 @@ def test_a_start_that_does_not_fit_stops(tokens, tmp_path):
 def test_a_tokenizer_is_needed(tmp_path):
     with pytest.raises(UsageError, match='model.encoders.tokenizer.path'):
         build(dict(type='sparc_vlm.WordDetector', encoders=model_cfg()))
+    with pytest.raises(MissingFileError, match='weights.pth to start from'):
+        build(start_from(tmp_path / 'weights.pth'))
+    (tmp_path / 'weights.pth').touch()
     with pytest.raises(UsageError, match='no tokenizer beside'):
         build(start_from(tmp_path / 'weights.pth'))
 

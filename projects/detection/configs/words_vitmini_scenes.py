@@ -1,4 +1,4 @@
-# A detector by words, a small ViT on drawn scenes of 64 pixels: 450 updates
+# A detector by words, a small ViT on drawn scenes of 64 pixels: 600 updates
 # of 16 pictures. Two shapes, and ten pairs of a colour and a shape, are never
 # boxed in training; they are asked for by name at test.
 _base_ = [

@@ -10,7 +10,7 @@ from torch import nn
 
 from sparc_vlm.datasets import has_tokenizer, load_tokenizer
 from sparc_vlm.datasets.tokens import Tokenizer
-from sparc_vlm.errors import UsageError
+from sparc_vlm.errors import MissingFileError, UsageError
 from sparc_vlm.models import ImageTextPretrainer
 from sparc_vlm.registry import MODELS, TOKENIZERS
 from sparc_vlm.weights import LoadReport, load_into, read_weights
@@ -32,6 +32,7 @@ def build_encoders(
             tokenizer is taken where `cfg` names none.
 
     Raises:
+        FileNotFoundError: There is no such checkpoint.
         ValueError: There is no tokenizer, or the image encoder leaves
             patches out.
     """
@@ -83,6 +84,11 @@ def _tokenizer(
         return TOKENIZERS.build(dict(cfg, _scope_='sparc_vlm'))
     if checkpoint is not None:
         path = Path(checkpoint).expanduser()
+        if not path.exists():
+            raise MissingFileError(
+                f'there is no {path} to start from: name the model folder '
+                'that pretraining wrote'
+            )
         folder = path if path.is_dir() else path.parent
         for place in (folder, folder / 'model'):
             if has_tokenizer(place / TOKENIZER):

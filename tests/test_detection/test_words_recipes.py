@@ -1,0 +1,218 @@
+"""Each recipe of the detector by words trains a step on drawn data."""
+
+from __future__ import annotations
+
+import uuid
+import zipfile
+from pathlib import Path
+
+import mmengine.config
+import pytest
+import torch
+
+from sparc_vlm import hub
+from sparc_vlm.datasets import CaptionTokenizer, Scenes
+from sparc_vlm.datasets.export import export_scenes
+from sparc_vlm.detection import load as load_detector
+from sparc_vlm.engine import check_config, load_config
+from sparc_vlm.registry import MODELS, RUNNERS
+from tests.test_detection.words_made import (
+    WORDS,
+    tokenizer,
+    write_coco,
+    write_visual_genome,
+)
+from tests.test_engine.tiny import Lines, history
+from tests.test_models.tiny_models import ARCH
+
+FOLDER = Path(__file__).resolve().parents[2] / 'projects/detection/configs'
+FILES = sorted(FOLDER.glob('words_*.py'))
+TRAIN, VAL = 'train_dataloader.dataset', 'val_dataloader.dataset'
+TINY = {
+    'model.encoders.vision.arch': ARCH,
+    'model.encoders.text.embed_dims': 12,
+    'model.encoders.text.num_layers': 2,
+    'model.encoders.text.num_heads': 2,
+    'model.encoders.embed_dims': 8,
+    'train_cfg.max_iters': 2,
+    'train_cfg.val_interval': 2,
+    'train_dataloader.batch_size': 2,
+    'train_dataloader.num_workers': 0,
+    'train_dataloader.persistent_workers': False,
+    'val_dataloader.num_workers': 0,
+    'default_hooks.logger.interval': 1,
+    'optim_wrapper.dtype': None,
+    'param_scheduler.0.end': 1,
+    'param_scheduler.1.begin': 1,
+}
+"""What makes a recipe a matter of a second."""
+pytestmark = pytest.mark.usefixtures('fresh', 'unformatted')
+
+
+@pytest.fixture
+def unformatted(monkeypatch):
+    """mmengine lays out a config for seconds, several times a run."""
+    monkeypatch.setattr(
+        mmengine.config.config, 'FormatCode', lambda text, **_: (text, True)
+    )
+
+
+def scenes(folder):
+    for split in ('train', 'val'):
+        export_scenes(Scenes(split, 64, 6), folder)
+    return {
+        f'{place}.{key}': str(folder / name)
+        for place, split in ((TRAIN, 'train'), (VAL, 'val'))
+        for key, name in (
+            ('annotations', f'annotations/instances_{split}.json'),
+            ('images', f'images_{split}'),
+        )
+    } | {
+        'val_evaluator.ann_file': str(
+            folder / 'annotations/instances_val.json'
+        )
+    }
+
+
+def flickr8k(folder):
+    changes = {}
+    for place, split in ((f'{TRAIN}.dataset', 'train'), (VAL, 'val')):
+        file, images = folder / f'instances_{split}.json', folder / split
+        write_coco(file, images, name='{}.jpg')
+        with zipfile.ZipFile(folder / f'{split}.zip', 'w') as archive:
+            for picture in images.iterdir():
+                archive.write(picture, f'Flicker8k_Dataset/{picture.name}')
+        changes[f'{place}.annotations'] = str(file)
+        changes[f'{place}.images'] = str(folder / f'{split}.zip')
+    changes['val_evaluator.ann_file'] = str(folder / 'instances_val.json')
+    return changes
+
+
+def o365_vg(folder):
+    write_coco(
+        folder / 'o365.json', folder / 'train', name='images/v1/patch0/{}.jpg'
+    )
+    write_visual_genome(folder / 'vg')
+    write_coco(
+        folder / 'lvis.json',
+        folder / 'val2017',
+        neg_category_ids=[5],
+        not_exhaustive_category_ids=[],
+    )
+    mixed = f'{TRAIN}.dataset.datasets'
+    rare = dict(frequency='r', annotations=str(folder / 'lvis.json'))
+    return {
+        f'{mixed}.0.annotations': str(folder / 'o365.json'),
+        f'{mixed}.0.images': str(folder / 'train'),
+        f'{mixed}.0.leave_out': rare,
+        f'{mixed}.1.annotations': str(folder / 'vg/objects.json'),
+        f'{mixed}.1.image_data': str(folder / 'vg/image_data.json'),
+        f'{mixed}.1.images': str(folder / 'vg'),
+        f'{mixed}.1.leave_out': rare,
+        f'{TRAIN}.pipeline.0.size': 96,
+        f'{VAL}.annotations': str(folder / 'lvis.json'),
+        f'{VAL}.images': [str(folder / 'val2017'), str(folder / 'train')],
+        f'{VAL}.pipeline.1.scale': (96, 96),
+        'val_evaluator.ann_file': str(folder / 'lvis.json'),
+    }
+
+
+DATA = dict(scenes=scenes, flickr8k=flickr8k, o365_vg=o365_vg)
+
+
+def recipe(file, folder, **changes):
+    """A recipe on drawn data, checked, and shrunk."""
+    kind = file.stem.split('_', 2)[2]
+    changes = TINY | DATA[kind](folder) | changes
+    arch = changes.pop('model.encoders.vision.arch')
+    cfg = load_config(file, changes)
+    cfg.model.encoders.vision.arch = arch
+    check_config(cfg)
+    cfg.work_dir = str(folder / 'run')
+    cfg.experiment_name = uuid.uuid4().hex
+    return cfg
+
+
+@pytest.mark.parametrize('file', FILES, ids=lambda file: file.stem)
+def test_trains_and_validates(file, tmp_path):
+    tokens = {
+        'model.encoders.tokenizer.type': 'CaptionTokenizer',
+        'model.encoders.tokenizer.path': str(tokenizer(tmp_path)),
+    }
+    runner = RUNNERS.build(recipe(file, tmp_path, **tokens))
+    lines = Lines(runner)
+    before = {k: v.clone() for k, v in runner.model.state_dict().items()}
+    runner.train()
+    for key in ('loss_word', 'loss_box', 'loss_overlap'):
+        losses = torch.tensor(history(runner, f'train/{key}'))
+        assert losses.isfinite().all()
+    after = runner.model.state_dict()
+    for part in ('vision.layers.0', 'text.layers.0', 'text_adapter'):
+        keys = [k for k in before if k.startswith(f'encoders.{part}')]
+        assert any(not torch.equal(before[k], after[k]) for k in keys), part
+    assert 'nothing broken' in lines
+    assert 'bbox_mAP' in '\n'.join(lines.lines) or 'bbox_AP' in lines
+
+
+@pytest.mark.parametrize('file', FILES, ids=lambda file: file.stem)
+def test_says_what_it_trains_and_names_what_it_leaves_out(file):
+    said = file.read_text().split('_base_')[0]
+    assert said.startswith('# A detector by words')
+    assert f'{load_config(file).train_cfg.max_iters}' in said.replace(
+        '70k', '70000'
+    )
+    assert 'leave_out' in load_config(file).pretty_text
+
+
+def test_the_text_encoder_learns_more_slowly(tmp_path):
+    cfg = recipe(
+        FOLDER / 'words_vitmini_scenes.py',
+        tmp_path,
+        **{
+            'model.encoders.tokenizer.type': 'CaptionTokenizer',
+            'model.encoders.tokenizer.path': str(tokenizer(tmp_path)),
+        },
+    )
+    runner = RUNNERS.build(cfg)
+    wrapper = runner.build_optim_wrapper(cfg.optim_wrapper)
+    rates = {
+        id(value): group['lr']
+        for group in wrapper.optimizer.param_groups
+        for value in group['params']
+    }
+    full = cfg.optim_wrapper.optimizer.lr
+    for name, value in runner.model.named_parameters():
+        if value.requires_grad:
+            slow = name.startswith('encoders.text')
+            expected = full * 0.1 if slow else full
+            assert rates[id(value)] == pytest.approx(expected), name
+
+
+def test_starts_from_a_model_folder_and_is_found_again(tmp_path):
+    """From a pretraining run's folder to a folder that detects."""
+    tokens = CaptionTokenizer(tokenizer(tmp_path))
+    file = FOLDER / 'words_vitmini_scenes.py'
+    start = str(tmp_path / 'pretrained')
+    cfg = load_config(file)
+    encoders = cfg.model.encoders.to_dict()
+    encoders['vision']['arch'] = ARCH
+    encoders['text'].update(
+        embed_dims=12, num_layers=2, num_heads=2, vocab_size=tokens.vocab_size
+    )
+    encoders['embed_dims'] = 8
+    pretrainer = MODELS.build(encoders | dict(_scope_='sparc_vlm'))
+    pretrainer.tokenizer = tokens
+    hub.save(pretrainer, start, encoders)
+    changes = {'model.init_cfg.checkpoint': start}
+    cfg = recipe(file, tmp_path, **changes)
+    cfg.custom_hooks.append(dict(type='sparc_vlm.DetectorExportHook'))
+    runner = RUNNERS.build(cfg)
+    lines = Lines(runner)
+    runner.train()
+    assert 'keys matched' in lines
+    detector = load_detector(tmp_path / 'run' / 'model')
+    picture = tmp_path / 'images_val' / '00000000.png'
+    (found,) = detector.detect([picture], words=WORDS, limit=5)
+    assert len(found) == 5
+    for key, value in runner.model.state_dict().items():
+        assert torch.equal(detector.model.state_dict()[key], value)
