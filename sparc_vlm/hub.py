@@ -88,8 +88,9 @@ def describe(
 
 def write_weights(weights: dict[str, Tensor], folder: Path) -> None:
     """Writes the weights of a model folder, whole or not at all."""
+    # Copies, as heads of a detector may share weights under several keys.
     state = {
-        key: value.detach().cpu().contiguous()
+        key: value.detach().cpu().contiguous().clone()
         for key, value in weights.items()
     }
     with atomic_file(folder / WEIGHTS_FILE) as file:

@@ -108,18 +108,22 @@ def _set_classes(node: Any, count: int) -> None:
 
 
 def _validate(cfg: Config, found: dict[str, Any] | None) -> str:
-    """Points validation at what was found, or leaves it out."""
+    """Points validation at what was found, or leaves it out; tests too."""
+    for split in ('val', 'test'):
+        if found is None:
+            for part in ('cfg', 'dataloader', 'evaluator'):
+                cfg[f'{split}_{part}'] = None
+        elif cfg.get(f'{split}_dataloader'):
+            _point(cfg[f'{split}_dataloader'].dataset, found)
+            evaluators = cfg[f'{split}_evaluator']
+            if not isinstance(evaluators, list):
+                evaluators = [evaluators]
+            for evaluator in evaluators:
+                if 'ann_file' in evaluator:
+                    evaluator['ann_file'] = found['annotations']
     if found is None:
-        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
         return (
             'no instances_val*.json beside them: nothing is validated; name '
             'some with --val-data'
         )
-    _point(cfg.val_dataloader.dataset, found)
-    evaluators = cfg.val_evaluator
-    for evaluator in (
-        evaluators if isinstance(evaluators, list) else [evaluators]
-    ):
-        if 'ann_file' in evaluator:
-            evaluator['ann_file'] = found['annotations']
     return f'held-out data: {found["annotations"]}'

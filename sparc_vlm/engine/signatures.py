@@ -38,7 +38,7 @@ def arguments(target: Callable) -> dict[str, inspect.Parameter] | None:
         rest = [p.name for p in own if p.kind is p.VAR_KEYWORD]
         if not rest:
             return found
-        if not _only_passed_up(init, rest[0]):
+        if not _only_passed_up(base, rest[0]):
             return None
     return found
 
@@ -67,10 +67,10 @@ def _named(function: Callable) -> dict[str, inspect.Parameter] | None:
     return dict(parameters)
 
 
-def _only_passed_up(init: Callable, name: str) -> bool:
+def _only_passed_up(owner: type, name: str) -> bool:
     """Whether `**name` goes to `super().__init__` and nowhere else."""
     try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(init)))
+        tree = ast.parse(textwrap.dedent(inspect.getsource(owner.__init__)))
     except (OSError, TypeError, SyntaxError):
         return False
     uses = sum(
@@ -82,19 +82,16 @@ def _only_passed_up(init: Callable, name: str) -> bool:
         and isinstance(keyword.value, ast.Name)
         and keyword.value.id == name
         for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and _is_super_init(node.func)
+        if isinstance(node, ast.Call)
+        and _is_super_init(node.func, owner.__name__)
         for keyword in node.keywords
     )
     return uses == passed == 1
 
 
-def _is_super_init(function: ast.expr) -> bool:
-    return (
-        isinstance(function, ast.Attribute)
-        and function.attr == '__init__'
-        and isinstance(function.value, ast.Call)
-        and isinstance(function.value.func, ast.Name)
-        and function.value.func.id == 'super'
-        # with arguments it may begin further up than the next class
-        and not function.value.args
+def _is_super_init(function: ast.expr, owner: str) -> bool:
+    """`super().__init__`, or the same as it was written in Python 2."""
+    return ast.unparse(function) in (
+        'super().__init__',
+        f'super({owner}, self).__init__',
     )

@@ -248,13 +248,26 @@ class LooksFirst(Base):
         super().__init__(**kwargs)
 
 
+class PassesUpTheOldWay(Base):
+    def __init__(self, c, **kwargs):
+        super(PassesUpTheOldWay, self).__init__(**kwargs)  # noqa: UP008
+        self.c = c
+
+
+class PassesFurtherUp(PassesUp):
+    def __init__(self, **kwargs):
+        super(PassesUp, self).__init__(**kwargs)
+
+
 class Inherits(PassesUp):
     pass
 
 
 def test_arguments_are_followed_upwards_only_where_they_go_there():
     assert set(arguments(PassesUp)) == {'a', 'b', 'c'}
+    assert set(arguments(PassesUpTheOldWay)) == {'a', 'b', 'c'}
     assert set(arguments(Inherits)) == {'a', 'b', 'c'}
+    assert arguments(PassesFurtherUp) is None
     assert arguments(Keeps) is None
     assert arguments(LooksFirst) is None
     assert set(arguments(says)) == {'sentence'}
@@ -265,3 +278,97 @@ def test_the_nearest_name_is_found_whatever_its_case():
     assert nearest('sparc', ['SPARC', 'CLIP']) == '; did you mean SPARC?'
     assert nearest('zzz', ['b', 'a']) == '; known are: a, b'
     assert nearest('zzz', []) == ''
+
+
+OF_MMDETECTION = (
+    'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
+    'mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
+    'retinanet/retinanet_r50_fpn_1x_coco.py',
+    'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
+    'rtmdet/rtmdet_tiny_8xb32-300e_coco.py',
+    'dino/dino-4scale_r50_8xb2-12e_coco.py',
+)
+
+
+@pytest.fixture(scope='module')
+def coco(tmp_path_factory):
+    """The files that MMDetection's configs name, with nothing in them."""
+    folder = tmp_path_factory.mktemp('coco')
+    (folder / 'annotations').mkdir()
+    for split in ('train2017', 'val2017'):
+        (folder / split).mkdir()
+        (folder / 'annotations' / f'instances_{split}.json').write_text('{}')
+    return folder
+
+
+def of_mmdetection(name, folder, *changed):
+    """One of MMDetection's own configs, with data in a folder."""
+    path = folder / 'config.py'
+    path.write_text(f"_base_ = 'mmdet::{name}'\n" + '\n'.join(changed))
+    cfg = load_config(path)
+    data = f'{folder}/'
+    for split in ('train', 'val', 'test'):
+        cfg[f'{split}_dataloader'].dataset.data_root = data
+    for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
+        evaluator.ann_file = f'{data}annotations/instances_val2017.json'
+    return cfg
+
+
+@pytest.mark.parametrize('name', OF_MMDETECTION)
+def test_recipes_of_mmdetection_pass(name, coco):
+    check_config(of_mmdetection(name, coco))
+
+
+@pytest.mark.parametrize(
+    ('changed', 'sentence'),
+    [
+        (
+            "backbone=dict(_delete_=True, type='sparc_vlm.SparcViT', patch=8)",
+            'model.backbone: SparcViT takes no patch; ',
+        ),
+        (
+            'backbone=dict(dept=50)',
+            'model.backbone: ResNet takes no dept; did you mean depth?',
+        ),
+        (
+            "neck=dict(type='FPNN')",
+            'model.neck: there is no model called FPNN; did you mean FPN?',
+        ),
+        (
+            'bbox_head=dict(num_clases=3)',
+            'RetinaHead takes no num_clases; did you mean num_classes?',
+        ),
+    ],
+)
+def test_what_is_wrong_inside_of_a_detector_is_said(coco, changed, sentence):
+    cfg = of_mmdetection(OF_MMDETECTION[2], coco, f'model = dict({changed})')
+    with says(sentence.replace('?', r'\?')):
+        check_config(cfg)
+
+
+def test_a_wrong_transform_of_a_detectors_data_is_said(coco):
+    cfg = of_mmdetection(OF_MMDETECTION[0], coco)
+    cfg.train_dataloader.dataset.pipeline[2].scal = (64, 64)
+    with says('pipeline.2: Resize takes no scal; did you mean scale?'):
+        check_config(cfg)
+
+
+@pytest.mark.parametrize(
+    ('place', 'value', 'sentence'),
+    [
+        (
+            'train_dataloader.dataset.ann_file',
+            'annotations/x.json',
+            'ann_file',
+        ),
+        ('val_dataloader.dataset.data_prefix.img', 'val', 'did you mean val2'),
+        ('val_evaluator.ann_file', 'nowhere.json', 'no nowhere.json: put the'),
+    ],
+)
+def test_files_of_a_detectors_data_must_be_there(coco, place, value, sentence):
+    cfg = of_mmdetection(OF_MMDETECTION[0], coco)
+    cfg.merge_from_dict({place: value})
+    with says(sentence) as caught:
+        check_config(cfg)
+    assert str(caught.value).startswith(place.rpartition('.')[0][:14])
+    assert '\n' not in str(caught.value)

@@ -1,5 +1,6 @@
-# DINO, ViT-B/16 on COCO at 1024 pixels, as ViTDet trains: 184,375 updates of
-# 64 pictures (16 GPUs of 4). Not trained here, so no result to expect.
+# DINO, ViT-B/16 on COCO at 1024 pixels, the way of ViTDet: 184,375 updates of
+# 64 pictures, 16 GPUs of 4. Nobody has run it to the end here, so there is no
+# number to expect.
 _base_ = [
     '_base_/default_runtime.py',
     '_base_/models/dino_vitb16.py',

@@ -67,7 +67,7 @@ class SparcViT(VisionTransformer):
             same; None for four, the last layer of each quarter.
         init_cfg: mmengine's; `dict(type='Pretrained', checkpoint=...,
             prefix='vision.')` takes a .pth, a .safetensors or a saved model
-            folder, and stops if keys do not fit.
+            folder, and stops if keys do not fit; random with None.
         **kwargs: Further arguments of mmpretrain's VisionTransformer.
 
     Raises:
@@ -102,6 +102,8 @@ class SparcViT(VisionTransformer):
             )
         if isinstance(out_indices, int):
             out_indices = [out_indices]
+        if _is_pretrained(init_cfg) and init_cfg.get('checkpoint') is None:
+            init_cfg = None
         super().__init__(
             arch=architecture(arch),
             img_size=img_size,
@@ -291,4 +293,4 @@ class SparcViT(VisionTransformer):
 
 
 def _is_pretrained(init_cfg: Any) -> bool:
-    return isinstance(init_cfg, dict) and init_cfg['type'] == 'Pretrained'
+    return isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained'

@@ -9,6 +9,7 @@ backbone = dict(
     img_size=1024,
     window_size=14,
     drop_path_rate=0.1,
+    init_cfg=dict(type='Pretrained', checkpoint=None, prefix='vision.'),
 )
 pyramid = dict(
     type='sparc_vlm.SimpleFeaturePyramid',

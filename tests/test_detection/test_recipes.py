@@ -1,0 +1,136 @@
+"""Every recipe of a detector trains and is validated, through the tool."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from sparc_vlm.engine import load_config
+from tests.test_configs import comment
+from tests.test_detection.recipes import (
+    CONFIGS,
+    NAMES,
+    WORDS,
+    arguments,
+    small,
+)
+from tools import train
+
+pytestmark = pytest.mark.usefixtures('fresh')
+PARTS = sorted(CONFIGS.glob('_base_/**/*.py'))
+DETECTORS = dict(
+    faster_rcnn='Faster R-CNN',
+    mask_rcnn='Mask R-CNN',
+    retinanet='RetinaNet',
+    fcos='FCOS',
+    rtmdet='RTMDet',
+    dino='DINO',
+)
+
+
+def run(name, folder, data, steps=1, **more):
+    """Status of the tool, and what it logged of each update and test."""
+    options = {**small(name, steps), **more}
+    status = train.main(
+        [
+            str(CONFIGS / f'{name}.py'),
+            *('--data', f'coco:{data}', '--work-dir', str(folder)),
+            *arguments(options),
+        ]
+    )
+    return status, logged(folder)
+
+
+def logged(folder):
+    """Rows that a run's log holds; those of resumed runs come later."""
+    files = sorted(Path(folder).glob('*/vis_data/scalars.json'))
+    lines = [line for f in files for line in f.read_text().splitlines()]
+    return [json.loads(line) for line in lines]
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_trains_a_step_and_is_validated(name, tmp_path, drawn):
+    status, rows = run(name, tmp_path / 'run', drawn)
+    assert status == 0
+    losses, found = rows[0], rows[-1]
+    assert 0 < losses['loss'] < 1e5
+    assert losses['grad_norm'] > 0
+    assert -1 <= found['coco/bbox_mAP'] <= 1
+    assert ('coco/segm_mAP' in found) == ('mask' in name)
+    assert ('loss_mask' in losses) == ('mask' in name)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_says_what_it_trains(name):
+    said = comment(CONFIGS / f'{name}.py')
+    detector = name.split('_vit')[0]
+    assert said.startswith(f'{DETECTORS[detector]}, ')
+    steps = load_config(CONFIGS / f'{name}.py').train_cfg.max_iters
+    assert f'{steps:,} updates' in said
+    assert re.search(r'scenes|COCO|Flickr8k', said)
+    assert ('minutes' in said) != ('no number to expect' in said)
+
+
+@pytest.mark.parametrize('detector', DETECTORS)
+def test_each_detector_comes_in_full_and_small(detector):
+    assert f'{detector}_vitb16_coco' in NAMES
+    assert f'{detector}_vitmini_scenes' in NAMES
+
+
+def test_every_part_is_used():
+    files = [*CONFIGS.glob('*.py'), *PARTS]
+    for part in PARTS:
+        others = [file for file in files if file != part]
+        assert any(part.name in file.read_text() for file in others), part
+
+
+def test_configs_of_detectors_by_words_are_tested_too():
+    tests = Path(__file__).parent.glob('test_words_*.py')
+    text = ''.join(file.read_text() for file in tests)
+    for file in CONFIGS.glob(f'{WORDS}*.py'):
+        assert file.stem in text or "glob('words_*" in text, file
+
+
+@pytest.mark.parametrize('name', [n for n in NAMES if 'vitb16' in n])
+def test_full_scale_is_vitdets(name):
+    cfg = load_config(CONFIGS / f'{name}.py')
+    backbone = cfg.model.backbone
+    assert (backbone.arch, backbone.patch_size) == ('base', 16)
+    assert (backbone.img_size, backbone.window_size) == (1024, 14)
+    assert backbone.drop_path_rate == 0.1
+    wrapper = cfg.optim_wrapper
+    assert wrapper.optimizer.type == 'AdamW'
+    assert wrapper.paramwise_cfg.layer_decay.rate == 0.7
+    assert cfg.train_dataloader.dataset.pipeline[4].crop_size == (1024, 1024)
+
+
+def test_small_ones_have_the_encoders_of_pretraining():
+    for trunk, recipe in (
+        ('vitmini', 'sparc_vittiny_scenes'),
+        ('vitsmall', 'sparc_vitsmall_coco'),
+    ):
+        path = CONFIGS.parents[2] / 'configs' / f'{recipe}.py'
+        vision = load_config(path).model.vision
+        for name in (n for n in NAMES if trunk in n):
+            backbone = load_config(CONFIGS / f'{name}.py').model.backbone
+            for key in ('arch', 'patch_size', 'img_size'):
+                assert backbone[key] == vision[key], (name, key)
+
+
+def test_pictures_may_stay_in_zips(tmp_path, zipped):
+    name = 'faster_rcnn_vitmini_scenes'
+    status, rows = run(name, tmp_path / 'run', zipped)
+    assert status == 0
+    assert 'coco/bbox_mAP' in rows[-1]
+
+
+def test_a_frozen_backbone_stays_as_it_is(tmp_path, drawn, capfd):
+    name = 'faster_rcnn_vitmini_scenes'
+    frozen = {'model.backbone.frozen_stages': 5}
+    status, _ = run(name, tmp_path / 'run', drawn, **frozen)
+    assert status == 0
+    text = (next((tmp_path / 'run').glob('*/*.log'))).read_text()
+    assert re.search(r'optimizer: \d+ parameters, [\d,]+ values, frozen', text)

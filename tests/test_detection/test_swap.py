@@ -1,0 +1,80 @@
+"""The five lines of the README, run as a user would run them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from safetensors.torch import save_file
+
+from sparc_vlm.models.encoders import SparcViT
+from tests.test_detection.recipes import CONFIGS, arguments
+from tools import train
+
+README = CONFIGS.parent / 'README.md'
+CHECKPOINT = 'work_dirs/sparc_vitb16/model'
+TINY = {
+    'train_cfg.max_epochs': 1,
+    'param_scheduler.0.end': 1,
+    'model.backbone.arch': 'mini',
+    'model.neck.in_channels': 128,
+    'model.roi_head.bbox_head.fc_out_channels': 32,
+    'model.train_cfg.rpn_proposal.max_per_img': 10,
+    'model.test_cfg.rpn.max_per_img': 10,
+    'model.test_cfg.rcnn.score_thr': 0.0,
+    'train_dataloader.dataset.pipeline.2.scale': (64, 64),
+    'val_dataloader.dataset.pipeline.1.scale': (64, 64),
+    **{
+        f'{split}_dataloader.{key}': value
+        for split in ('train', 'val')
+        for key, value in {
+            'num_workers': 0,
+            'persistent_workers': False,
+        }.items()
+    },
+}
+
+
+def lines():
+    """The first block of Python in the README."""
+    text = README.read_text()
+    return re.search(r'```python\n(.*?)```', text, re.DOTALL)[1]
+
+
+def test_the_swap_is_five_lines():
+    assert len(lines().splitlines()) == 5
+
+
+@pytest.mark.usefixtures('fresh')
+def test_the_swap_trains_from_a_checkpoint(tmp_path, drawn):
+    vision = SparcViT('mini', img_size=32)
+    vision.init_weights()
+    start = tmp_path / 'start.safetensors'
+    save_file(
+        {f'vision.{k}': v for k, v in vision.state_dict().items()}, start
+    )
+    assert CHECKPOINT in lines()
+    config = tmp_path / 'swapped.py'
+    config.write_text(lines().replace(CHECKPOINT, str(start)))
+    status = train.main(
+        [
+            str(config),
+            *('--data', f'coco:{drawn}', '--work-dir', str(tmp_path / 'run')),
+            *arguments(TINY),
+        ]
+    )
+    assert status == 0
+    log = next((tmp_path / 'run').glob('*/*.log')).read_text()
+    count = len(vision.state_dict())
+    assert f'weights of SparcViT: {count} of {count} keys matched' in log
+    assert 'coco/bbox_mAP: ' in log
+    assert list(Path(tmp_path / 'run').glob('epoch_1.pth'))
+
+
+def test_the_readme_lists_every_recipe():
+    listed = set(
+        re.findall(r'^\| `(\w+)` \|', README.read_text(), re.MULTILINE)
+    )
+    there = {file.stem for file in CONFIGS.glob('*.py')}
+    assert listed == {name for name in there if not name.startswith('words_')}
