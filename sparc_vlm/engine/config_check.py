@@ -129,10 +129,12 @@ def check_config(cfg: Config) -> None:
             continue
         built.add(place)
         home = getattr(target, '__module__', None) or ''
-        if home.split('.')[0] in OWN:
+        is_own = home.split('.')[0] in OWN
+        if is_own:
             known.add(place)
         _check_arguments(node, place, target, beside)
-        if home.startswith('sparc_vlm'):
+        if is_own:
+            # mmengine's `Pretrained` names a checkpoint.
             _check_files(node, place, FILE_KEYS)
         if DATASETS in registries_at(place):
             _check_data(node, place, home)

@@ -24,6 +24,8 @@ from sparc_vlm.files import write_json
 
 Launch = Callable[[list[str], Path], int]
 """Runs a command in a folder and returns its exit code."""
+_TEXTS: dict[tuple[Path, int, str], str] = {}
+"""Of recipes, by file, when that was written, and changes."""
 
 
 def run_openly(command: list[str], folder: Path) -> int:
@@ -64,10 +66,8 @@ class Arm:
 
     def settings(self) -> dict[str, Any]:
         """What decides the result, to tell whether it is there already."""
-        config = Config.fromfile(self.config)
-        config.merge_from_dict(self.options)
         found = {
-            'config': config.pretty_text,
+            'config': _recipe_text(self.config, self.options),
             'version': sparc_vlm.__version__,
         }
         return {**found, 'flags': list(self.flags)} if self.flags else found
@@ -148,6 +148,16 @@ class Arm:
         self.folder.mkdir(parents=True, exist_ok=True)
         note = {'settings': settings, 'seconds': seconds, 'done': done}
         write_json(self.folder / self.record, note)
+
+
+def _recipe_text(config: Path, options: dict[str, Any]) -> str:
+    """A recipe with its changes; MMDetection's take a second, so but once."""
+    asked = (config, Path(config).stat().st_mtime_ns, repr(options))
+    if asked not in _TEXTS:
+        recipe = Config.fromfile(config)
+        recipe.merge_from_dict(options)
+        _TEXTS[asked] = recipe.pretty_text
+    return _TEXTS[asked]
 
 
 def set_aside(path: Path) -> Path:

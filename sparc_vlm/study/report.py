@@ -86,14 +86,14 @@ def study_page(
     page.heading('Cost')
     page.table(cost_table(report))
     scalars = scalars_of(study, sheets, work_dir)
-    if scalars:
+    logged = {
+        key: title
+        for key, title in CURVES.items()
+        if any(key in own for own in scalars.values())
+    }
+    if logged:  # a training of a few updates logs nothing
         page.heading('Training')
         page.text('The first seed of each.')
-        logged = {
-            key: title
-            for key, title in CURVES.items()
-            if any(key in own for own in scalars.values())
-        }
         page.figure(shrunk(draw_curves(scalars, logged)), 'curves')
     add_pictures(page, study, sheets, work_dir)
     page.heading('How this was made')

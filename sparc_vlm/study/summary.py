@@ -161,6 +161,7 @@ def _metric(
         'spread': statistics.stdev(values) if len(values) > 1 else None,
         'seeds': values,
         'interval': _ends(taken_apart and bootstrap(taken_apart[0])),
+        'draws': taken_apart and taken_apart[0].draws,
     }
     theirs = [r['metrics'][metric] for r in others if metric in r['metrics']]
     if theirs:

@@ -134,20 +134,23 @@ def difference_table(report: dict[str, Any], task: str) -> TextTable | None:
     """
     columns = columns_of(report, task)
     rows = [['', *columns.values()]]
+    draws = set()
     for name, arm in report['arms'].items():
         found = arm['metrics'].get(task, {})
+        draws |= {entry.get('draws') for entry in found.values()} - {None}
         shown = [(found.get(key) or {}).get('difference') for key in columns]
         if any(shown):
             rows.append([name, *(_difference(entry) for entry in shown)])
     if len(rows) == 1:
         return None
+    how_many = ' or '.join(map(str, sorted(draws)))
     return TextTable(
         rows,
         title=f'{heading_of(report, task)}: difference to '
         f'{report["baseline"]}',
         note='95% intervals by bootstrap over seeds and samples, the same '
-        'samples for both; no interval where samples do not add up to the '
-        'metric.',
+        f'samples for both{f", {how_many} draws" * bool(draws)}; no interval '
+        'where samples do not add up to the metric.',
     )
 
 
