@@ -6,7 +6,13 @@ that a config needs `custom_imports` of it and no more.
 
 import sparc_vlm  # noqa: F401 (stand-ins and registries first)
 from sparc_vlm.captioning.captioner import Captioner
-from sparc_vlm.captioning.chat import IGNORED, IMAGE, ChatBatch
+from sparc_vlm.captioning.chat import (
+    IGNORED,
+    IMAGE,
+    ChatBatch,
+    ChatFormat,
+    Conversation,
+)
 from sparc_vlm.captioning.eyes import SparcEyes
 from sparc_vlm.captioning.huggingface_eyes import HuggingFaceEyes
 from sparc_vlm.captioning.language import Language
@@ -18,6 +24,8 @@ __all__ = [
     'IMAGE',
     'Captioner',
     'ChatBatch',
+    'ChatFormat',
+    'Conversation',
     'HuggingFaceEyes',
     'Language',
     'MLPProjector',

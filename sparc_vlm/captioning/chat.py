@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
+
+from sparc_vlm.captioning.sources import find_language
+from sparc_vlm.captioning.templates import (
+    ANSWERS,
+    PICTURE,
+    Piece,
+    Template,
+    Turn,
+)
+from sparc_vlm.errors import UsageError
 
 IMAGE = -200
 """Stands in `ids` where a picture's tokens go; never embedded."""
@@ -29,3 +41,238 @@ class ChatBatch(NamedTuple):
     ids: Tensor
     labels: Tensor
     mask: Tensor
+
+
+class Conversation(NamedTuple):
+    """What is said about one picture.
+
+    Attributes:
+        turns: Who speaks, and what, in order; answers are the 'assistant's.
+            The picture stands before what the user says first.
+    """
+
+    turns: tuple[Turn, ...]
+
+
+class ChatIds(NamedTuple):
+    """A conversation as `ChatFormat.encode` puts it.
+
+    Attributes:
+        ids: Token ids, `IMAGE` where the picture's tokens go.
+        labels: As long, `IGNORED` where nothing is learned.
+        was_cut: Whether something had to be left out.
+    """
+
+    ids: list[int]
+    labels: list[int]
+    was_cut: bool
+
+
+class TooLongError(UsageError):
+    """Picture and answer alone are longer than a conversation may be."""
+
+
+class ChatFormat:
+    """Puts conversations into the tokens of a language model.
+
+    They are written with the tokenizer's own chat template. Learned are the
+    answers, each up to and with the mark that ends it. A conversation that
+    is too long loses words of what is asked, the first ones of the longest
+    question first, then whole questions with their answers, the last ones
+    first; never a token of the picture or a part of an answer.
+
+    Args:
+        tokenizer: Of transformers.
+        image_tokens: Tokens of a picture.
+        max_length: Tokens of a conversation at most, the picture's among
+            them.
+
+    Raises:
+        ValueError: No token that ends an answer, or no room for any.
+    """
+
+    def __init__(
+        self, tokenizer: Any, image_tokens: int, max_length: int = 2048
+    ) -> None:
+        if max_length <= image_tokens:
+            raise UsageError(
+                f'max_length={max_length} leaves no room for words beside '
+                f"a picture's {image_tokens} tokens: raise it"
+            )
+        if tokenizer.eos_token_id is None:
+            raise UsageError(
+                'the tokenizer of the language model has no eos_token, so no '
+                'answer would ever end: set one in its tokenizer_config.json'
+            )
+        self.tokenizer = tokenizer
+        self.image_tokens = image_tokens
+        self.max_length = max_length
+        self.template = Template(tokenizer)
+        self._special = set(tokenizer.all_special_ids)
+        pad = tokenizer.pad_token_id
+        self._pad = tokenizer.eos_token_id if pad is None else pad
+
+    def training(self, conversations: Sequence[Conversation]) -> ChatBatch:
+        """Conversations to learn from, padded on the right.
+
+        Raises:
+            TooLongError: One cannot be cut without losing its answer.
+            ValueError: One has no answer, or none is asked, or the template
+                does not take it.
+        """
+        return self.batch([self.encode(each) for each in conversations])
+
+    def prompts(self, prompts: Sequence[Sequence[Turn]]) -> ChatBatch:
+        """Conversations to go on with, padded on the left.
+
+        Answers then begin right behind all prompts of a batch. Nothing in
+        them is learned.
+
+        Args:
+            prompts: Turns of each, the last one the user's.
+
+        Raises:
+            TooLongError: One cannot be cut to `max_length`.
+            ValueError: None is asked, or the template does not take it.
+        """
+        encoded = [self._encode(list(turns), True) for turns in prompts]
+        return self.batch(encoded, left=True)
+
+    def encode(self, conversation: Conversation) -> ChatIds:
+        """One conversation to learn from; see `training`."""
+        if all(role != ANSWERS for role, _ in conversation.turns):
+            raise UsageError('a conversation without an answer teaches none')
+        return self._encode(list(conversation.turns), False)
+
+    def batch(
+        self, encoded: Sequence[ChatIds], left: bool = False
+    ) -> ChatBatch:
+        """Pads conversations to the longest.
+
+        Args:
+            encoded: One or more.
+            left: Where the padding goes.
+        """
+        longest = max(len(each.ids) for each in encoded)
+        shape = (len(encoded), longest)
+        ids = torch.full(shape, self._pad)
+        labels = torch.full(shape, IGNORED)
+        mask = torch.zeros(shape, dtype=torch.bool)
+        for row, each in enumerate(encoded):
+            count = len(each.ids)
+            place = slice(longest - count, None) if left else slice(count)
+            ids[row, place] = torch.tensor(each.ids)
+            labels[row, place] = torch.tensor(each.labels)
+            mask[row, place] = True
+        return ChatBatch(ids, labels, mask)
+
+    def _encode(self, turns: list[Turn], prompt: bool) -> ChatIds:
+        """Ids of a conversation, cut until it fits."""
+        turns = [(role, self.template.clean(text)) for role, text in turns]
+        if (ANSWERS, '') in turns:
+            raise UsageError('an empty answer teaches to say nothing')
+        was_cut = False
+        while True:
+            ids, labels = self._tokens(turns, prompt)
+            too_many = len(ids) - self.max_length
+            if too_many <= 0:
+                if prompt:
+                    labels = [IGNORED] * len(ids)
+                return ChatIds(ids, labels, was_cut)
+            turns, was_cut = self._cut(turns, too_many, prompt), True
+
+    def _tokens(
+        self, turns: Sequence[Turn], prompt: bool
+    ) -> tuple[list[int], list[int]]:
+        ids: list[int] = []
+        labels: list[int] = []
+        for piece in self.template.pieces(_with_picture(turns), prompt):
+            before, mark, after = piece.text.partition(PICTURE)
+            if piece.answer is not None:
+                learned, rest = self._answer(piece)
+                ids += learned + rest
+                labels += learned + [IGNORED] * len(rest)
+                continue
+            new = self._ids(before)
+            if mark:
+                new += [IMAGE] * self.image_tokens + self._ids(after)
+            ids += new
+            labels += [IGNORED] * len(new)
+        return ids, labels
+
+    def _answer(self, piece: Piece) -> tuple[list[int], list[int]]:
+        """Ids of an answer with its end, and of what the template adds."""
+        before, answer, after = piece.text.partition(piece.answer)
+        rest = self._ids(after)
+        for count, token in enumerate(rest, 1):
+            if token in self._special:
+                learned = self._ids(before + answer) + rest[:count]
+                return learned, rest[count:]
+        end = [self.tokenizer.eos_token_id]
+        return self._ids(before + answer) + end, rest
+
+    def _cut(
+        self, turns: list[Turn], too_many: int, prompt: bool
+    ) -> list[Turn]:
+        """A conversation with less in it than before."""
+        asked = [i for i, (role, _) in enumerate(turns) if role != ANSWERS]
+        place = max(asked, key=lambda i: len(self._ids(turns[i][1])))
+        role, text = turns[place]
+        if text:
+            kept = self._ids(text)[too_many:]
+            # A character may have lost a part of its bytes.
+            rest = self.tokenizer.decode(kept).lstrip('\ufffd').strip()
+            rest = rest if len(rest) < len(text) else ''
+            return [*turns[:place], (role, rest), *turns[place + 1 :]]
+        answers = [i for i, (role, _) in enumerate(turns) if role == ANSWERS]
+        if prompt or len(answers) < 2:
+            needed = too_many + self.max_length
+            raise TooLongError(
+                f'the picture and what cannot be cut are {needed} tokens, '
+                f'and max_length is {self.max_length}: raise it'
+            )
+        return turns[: answers[-2] + 1]
+
+    def _ids(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text, add_special_tokens=False)
+
+
+def load_format(
+    path: str,
+    image_tokens: int,
+    max_length: int = 2048,
+    gguf_file: str | None = None,
+) -> ChatFormat:
+    """The format of a language model, which itself is not loaded.
+
+    Args:
+        path: As `Language` takes it.
+        image_tokens: As `ChatFormat`.
+        max_length: As `ChatFormat`.
+        gguf_file: As `Language` takes it.
+
+    Raises:
+        ValueError: There is no such model, or no tokenizer in it.
+        MissingPackageError: What holds it is not installed.
+    """
+    from transformers import AutoTokenizer
+
+    folder = find_language(path, gguf_file)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    except Exception as error:  # whatever is missing or damaged
+        said = ' '.join(str(error).split())
+        raise UsageError(
+            f'transformers cannot load the tokenizer of {path}: {said}'
+        ) from error
+    return ChatFormat(tokenizer, image_tokens, max_length)
+
+
+def _with_picture(turns: Sequence[Turn]) -> list[Turn]:
+    """The picture before what the user says first."""
+    turns = list(turns)
+    for place, (role, text) in enumerate(turns):
+        if role == 'user':
+            turns[place] = (role, f'{PICTURE}\n{text}'.strip())
+            return turns
+    raise UsageError('a conversation begins with what the user says')

@@ -1,0 +1,289 @@
+"""Chat templates: what is learned is the answers, however it is cut."""
+
+from __future__ import annotations
+
+import random
+from functools import cache
+
+import pytest
+import torch
+
+from sparc_vlm.captioning.chat import (
+    IGNORED,
+    IMAGE,
+    ChatFormat,
+    Conversation,
+    TooLongError,
+    load_format,
+)
+from tests.test_captioning.tiny_language import (
+    CHATML,
+    save_language,
+    tiny_tokenizer,
+)
+
+# As Llama's: the roles take turns, blanks stand around an answer, and the
+# text of a user may be trimmed.
+LLAMA = (
+    '{% for message in messages %}'
+    "{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('roles must take turns') }}{% endif %}"
+    "{% if message['role'] == 'user' %}"
+    "{{ '[INST] ' + message['content'] | trim + ' [/INST]' }}"
+    "{% else %}{{ ' ' + message['content'] + ' ' + eos_token }}{% endif %}"
+    '{% endfor %}'
+)
+# Marks of its own at the beginning, and a system text that nobody wrote.
+SYSTEM = "{{ '<|im_start|>system\nBe brief.<|im_end|>\n' }}" + CHATML
+TEMPLATES = {'chatml': CHATML, 'llama': LLAMA, 'system': SYSTEM, 'plain': None}
+LETTERS = 'abc xyz ÄÖ é 日 . ?\n'
+
+
+tokenizer_of = cache(tiny_tokenizer)
+
+
+def chat(template='chatml', image_tokens=3, max_length=400):
+    tokenizer = tokenizer_of(TEMPLATES[template])
+    return ChatFormat(tokenizer, image_tokens, max_length)
+
+
+def learned(form, labels):
+    """The answers in a row of labels, as text."""
+    ids = [i for i in labels if i != IGNORED]
+    text = form.tokenizer.decode(ids)
+    assert text.endswith(form.tokenizer.eos_token)
+    parts = text.split(form.tokenizer.eos_token)[:-1]
+    return [part.strip() for part in parts]
+
+
+def text(rng, longest=30):
+    letters = ''.join(rng.choices(LETTERS, k=rng.randint(0, longest)))
+    return f'{letters}.'.strip()
+
+
+def conversation(rng, exchanges=3):
+    turns = []
+    for _ in range(rng.randint(1, exchanges)):
+        turns += [('user', text(rng)), ('assistant', text(rng))]
+    return Conversation(tuple(turns))
+
+
+def answers(talk):
+    return [said for role, said in talk.turns if role == 'assistant']
+
+
+def one(question='What is it?', answer='A dog.'):
+    return Conversation((('user', question), ('assistant', answer)))
+
+
+@pytest.mark.parametrize('template', TEMPLATES)
+def test_the_answers_are_learned_and_nothing_else(template):
+    form, rng = chat(template), random.Random(0)
+    for _ in range(50):
+        talks = [conversation(rng) for _ in range(rng.randint(1, 4))]
+        batch = form.training(talks)
+        for row, talk in enumerate(talks):
+            labels, ids = batch.labels[row], batch.ids[row]
+            assert learned(form, labels.tolist()) == answers(talk)
+            assert (ids == IMAGE).sum() == form.image_tokens
+            assert torch.equal(ids[labels != IGNORED], labels[labels >= 0])
+            assert batch.mask[row, : len(form.encode(talk).ids)].all()
+            assert not batch.mask[row, len(form.encode(talk).ids) :].any()
+
+
+@pytest.mark.parametrize('template', TEMPLATES)
+def test_a_cut_spares_picture_and_answers(template):
+    rng, cut, dropped, refused = random.Random(1), 0, 0, 0
+    for _ in range(200):
+        form = chat(template, rng.randint(1, 9), rng.randint(30, 160))
+        talk = conversation(rng)
+        try:
+            found = form.encode(talk)
+        except TooLongError:
+            # Not even its first answer fits.
+            alone = one('', answers(talk)[0])
+            assert len(chat(template, form.image_tokens).encode(alone).ids) > (
+                form.max_length
+            )
+            refused += 1
+            continue
+        assert len(found.ids) <= form.max_length
+        assert found.ids.count(IMAGE) == form.image_tokens
+        kept = learned(form, found.labels)
+        assert kept == answers(talk)[: len(kept)]
+        whole = chat(template, form.image_tokens, 2000).encode(talk)
+        assert found.was_cut == (len(whole.ids) > form.max_length)
+        assert found.was_cut or found == whole
+        cut += found.was_cut
+        dropped += len(kept) < len(answers(talk))
+    assert min(cut, dropped, refused) > 3
+
+
+def test_answers_are_dropped_only_when_no_question_is_left():
+    talk = Conversation(
+        (
+            ('user', 'first question'),
+            ('assistant', 'one'),
+            ('user', 'a much longer second question'),
+            ('assistant', 'two'),
+        )
+    )
+    empty = Conversation(
+        tuple((r, t if r != 'user' else '') for r, t in (talk.turns))
+    )
+    form = chat(max_length=1000)
+    needed = len(form.encode(empty).ids)
+    form.max_length = needed
+    assert learned(form, form.encode(talk).labels) == ['one', 'two']
+    form.max_length = needed - 1
+    assert learned(form, form.encode(talk).labels) == ['one']
+
+
+def test_the_longest_question_is_cut_from_its_beginning():
+    whole = chat().encode(one('left out and kept'))
+    form = chat(max_length=len(whole.ids) - 9)
+    found = form.encode(one('left out and kept'))
+    said = form.tokenizer.decode([i for i in found.ids if i != IMAGE])
+    assert '\nand kept<' in said
+    assert 'left' not in said
+
+
+def test_a_cut_character_is_left_out_whole():
+    for length in range(60, 95):
+        form = chat(max_length=length)
+        found = form.encode(one('日本日本日本日本'))
+        ids = [i for i in found.ids if i != IMAGE]
+        assert '\ufffd' not in form.tokenizer.decode(ids)
+        assert length - 3 < len(found.ids) <= length or not found.was_cut
+
+
+def test_what_cannot_be_cut_is_said():
+    with pytest.raises(TooLongError, match=r'are \d+ tokens, and max_length'):
+        chat(max_length=60).training([one(answer='long ' * 20)])
+    with pytest.raises(TooLongError, match='max_length is 20'):
+        chat(max_length=20).prompts([[('user', 'What?')]])
+    with pytest.raises(ValueError, match='leaves no room for words'):
+        chat(image_tokens=400)
+
+
+def test_the_words_of_chatml():
+    found = chat(image_tokens=2).encode(one())
+    text = chat().tokenizer.decode([i for i in found.ids if i != IMAGE])
+    assert text == (
+        '<|im_start|>user\n\nWhat is it?<|im_end|>\n'
+        '<|im_start|>assistant\nA dog.<|im_end|>\n'
+    )
+    first = found.ids.index(IMAGE)
+    before = chat().tokenizer.decode(found.ids[:first])
+    assert before == '<|im_start|>user\n'
+    # What comes after the end of a turn is not learned: nobody asks for it.
+    assert found.labels[-1] == IGNORED
+    assert found.labels[-2] == chat().tokenizer.eos_token_id
+
+
+@pytest.mark.parametrize('template', TEMPLATES)
+def test_a_prompt_is_what_an_answer_was_learned_behind(template):
+    form = chat(template)
+    talk = Conversation((*one('Who?', 'I.').turns, *one().turns))
+    trained = form.encode(talk)
+    asked = form.prompts([talk.turns[:-1]])
+    last = len(trained.labels) - 1
+    while trained.labels[last] == IGNORED:
+        last -= 1
+    while trained.labels[last] != IGNORED:
+        last -= 1
+    assert asked.ids[0].tolist() == trained.ids[: last + 1]
+    assert asked.mask.all()
+    assert (asked.labels == IGNORED).all()
+
+
+def test_prompts_are_padded_on_the_left():
+    form = chat()
+    short, long = [('user', 'Who?')], [('user', 'What is on the left?')]
+    batch = form.prompts([short, long])
+    alone = form.prompts([short])
+    count = alone.ids.shape[1]
+    assert torch.equal(batch.ids[0, -count:], alone.ids[0])
+    assert (
+        batch.mask[0].tolist()
+        == [False] * (batch.ids.shape[1] - count) + [True] * count
+    )
+    assert batch.mask[1].all()
+    assert (batch.ids[~batch.mask] == form.tokenizer.pad_token_id).all()
+
+
+def test_marks_in_a_text_end_no_turn_and_are_no_picture():
+    form = chat()
+    nasty = 'a <image> dog<|im_<image>end|><|im_end|> here'
+    found = form.encode(one(f'{nasty}?', nasty))
+    assert learned(form, found.labels) == ['a  dog here']
+    assert found.ids.count(IMAGE) == form.image_tokens
+    assert found.ids.count(form.tokenizer.eos_token_id) == 2
+
+
+def test_a_system_turn_comes_before_the_picture():
+    found = chat().encode(Conversation((('system', 'Be kind.'), *one().turns)))
+    before = found.ids[: found.ids.index(IMAGE)]
+    assert 'Be kind.' in chat().tokenizer.decode(before)
+
+
+@pytest.mark.parametrize(
+    ('turns', 'said'),
+    [
+        ([('user', 'What?')], 'without an answer'),
+        ([('user', 'What?'), ('assistant', ' <image>')], 'an empty answer'),
+        ([('assistant', 'A dog.')], 'begins with what the user says'),
+    ],
+)
+def test_conversations_that_teach_nothing(turns, said):
+    with pytest.raises(ValueError, match=said):
+        chat().training([Conversation(tuple(turns))])
+
+
+def test_templates_that_cannot_be_taken():
+    talk = Conversation((('user', 'a'), *one().turns))
+    with pytest.raises(ValueError, match='user, user: .*must take turns'):
+        chat('llama').encode(talk)
+    # It leaves out of earlier answers what it writes for the last one.
+    thinking = CHATML.replace(
+        "+ message['content']",
+        "+ ('' if loop.last else 'then: ') + message['content']",
+    )
+    form = ChatFormat(tiny_tokenizer(thinking), 3)
+    twice = Conversation(one().turns * 2)
+    with pytest.raises(ValueError, match='once it is answered or others'):
+        form.encode(twice)
+
+
+def test_a_tokenizer_without_a_template(log):
+    form = chat('plain')
+    assert any('"User: ... Assistant: ..."' in line for line in log)
+    ids = [i for i in form.encode(one()).ids if i != IMAGE]
+    assert form.tokenizer.decode(ids) == (
+        'User: \nWhat is it?\nAssistant: A dog.<|im_end|>\n'
+    )
+
+
+def test_an_answer_ends_where_the_template_has_no_mark_for_it():
+    bare = (
+        "{% for m in messages %}{{ m['role'] + ':' + m['content'] + '\n' }}"
+        "{% endfor %}{% if add_generation_prompt %}{{ 'assistant:' }}"
+        '{% endif %}'
+    )
+    form = ChatFormat(tiny_tokenizer(bare), 2)
+    found = form.encode(Conversation(one().turns * 2))
+    assert learned(form, found.labels) == ['A dog.', 'A dog.']
+
+
+def test_no_end_at_all():
+    tokenizer = tiny_tokenizer()
+    tokenizer.eos_token = None
+    with pytest.raises(ValueError, match='has no eos_token'):
+        ChatFormat(tokenizer, 3)
+
+
+def test_loaded_from_the_folder_of_a_language_model(tmp_path):
+    form = load_format(str(save_language(tmp_path / 'tiny')), 3, 100)
+    assert form.encode(one()) == chat(max_length=100).encode(one())
+    with pytest.raises(ValueError, match='cannot load the tokenizer of'):
+        load_format(str(tmp_path), 3)
