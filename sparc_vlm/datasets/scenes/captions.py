@@ -27,8 +27,8 @@ from sparc_vlm.datasets.scenes.claims import (
 from sparc_vlm.datasets.scenes.layout import Scene
 
 LONGEST = 40
-_SIZES = {'small': ('small', 'little', 'tiny'), 'large': ('large', 'big')}
-_RELATIONS = {
+SIZE_WORDS = {'small': ('small', 'little', 'tiny'), 'large': ('large', 'big')}
+RELATION_WORDS = {
     'left of': ('left of', 'to the left of', 'on the left of'),
     'right of': ('right of', 'to the right of', 'on the right of'),
     'above': ('above', 'higher up than'),
@@ -38,7 +38,7 @@ _RELATIONS = {
     'inside': ('inside', 'within'),
     'around': ('around', 'surrounding'),
 }
-_PLACES = {
+PLACE_WORDS = {
     'middle': ('in the middle', 'at the centre'),
     'left': ('on the left', 'at the left edge'),
     'right': ('on the right', 'at the right edge'),
@@ -114,7 +114,7 @@ class _Words:
         self.state, synonym = divmod(self.state, _SYNONYMS)
         size = None
         if mention.size:
-            synonyms = _SIZES[mention.size]
+            synonyms = SIZE_WORDS[mention.size]
             size = synonyms[synonym % len(synonyms)]
         words = mention.words(size)
         if mention.count != 1:
@@ -125,7 +125,7 @@ class _Words:
 
     def relation(self, claim: Relation) -> str:
         self.state, synonym = divmod(self.state, _SYNONYMS)
-        names = _RELATIONS[claim.name]
+        names = RELATION_WORDS[claim.name]
         name = names[synonym % len(names)]
         form = self.pick(('a', 'is', 'turned'))
         if form == 'a':
@@ -139,8 +139,8 @@ class _Words:
 
     def place(self, where: str) -> str:
         self.state, synonym = divmod(self.state, 2)
-        if where in _PLACES:
-            return _PLACES[where][synonym]
+        if where in PLACE_WORDS:
+            return PLACE_WORDS[where][synonym]
         return f'in the {where}{("", " corner")[synonym]}'
 
 

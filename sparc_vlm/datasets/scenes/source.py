@@ -11,6 +11,7 @@ from PIL import Image
 from sparc_vlm.datasets.pairs import PairSource
 from sparc_vlm.datasets.scenes.captions import Caption, write_captions
 from sparc_vlm.datasets.scenes.draw import draw
+from sparc_vlm.datasets.scenes.faults import Faults, find_faults
 from sparc_vlm.datasets.scenes.foils import write_foils
 from sparc_vlm.datasets.scenes.layout import Scene, lay_out
 from sparc_vlm.datasets.scenes.questions import write_questions
@@ -115,6 +116,10 @@ class Scenes(PairSource):
             {'kind': q.kind, 'question': q.text, 'answer': q.answer}
             for q in write_questions(self.scene(index), rng)
         ]
+
+    def faults(self, index: int, text: str) -> Faults:
+        """What a sentence says of the scene that is not so."""
+        return find_faults(self.scene(index), text)
 
     def image(self, index: int, at_least: int | None = None) -> Image.Image:
         """The picture, `size` pixels wide and high."""

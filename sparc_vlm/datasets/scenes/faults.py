@@ -1,0 +1,167 @@
+"""What a sentence says of a scene that is not so, and what it leaves out.
+
+The scene is known to the last attribute, so that a captioner's inventions
+are counted exactly, by what they are about.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from sparc_vlm.datasets.scenes.claims import (
+    Backdrop,
+    Claim,
+    Mention,
+    Place,
+    Relation,
+    Total,
+    stands,
+)
+from sparc_vlm.datasets.scenes.foils import contradicts
+from sparc_vlm.datasets.scenes.layout import Scene, SceneObject
+from sparc_vlm.datasets.scenes.reading import read_claims
+
+KINDS = ('objects', 'attributes', 'counts', 'relations', 'background')
+_ATTRIBUTES = ('colour', 'texture', 'size')
+
+
+@dataclass(frozen=True)
+class Faults:
+    """What was said of a scene, by kind.
+
+    Attributes:
+        said: How often something of each kind in `KINDS` was said that can be
+            told to be true or false.
+        false: How often it was false.
+        invented: The words of every claim with something false in it.
+        shown: Number of objects in the scene.
+        missed: How many of these no mention fits.
+        unread: Words that say nothing about scenes.
+    """
+
+    said: dict[str, int] = field(default_factory=dict)
+    false: dict[str, int] = field(default_factory=dict)
+    invented: list[str] = field(default_factory=list)
+    shown: int = 0
+    missed: int = 0
+    unread: int = 0
+
+
+def find_faults(scene: Scene, text: str) -> Faults:
+    """Checks what a sentence says of a scene.
+
+    * objects: a mention is false where nothing of its shape is there; one of
+      any shape, where nothing looks like it.
+    * attributes: colour, texture and size of a mention whose shape is there;
+      false are those that the most similar object of that shape lacks.
+    * counts: numbers above one, and totals.
+    * relations: where things stand to each other, or in the picture. They
+      are judged where both are there once, and beyond doubt; what could be
+      called either way counts as said by nobody.
+    * background: as it is worded.
+
+    Args:
+        scene: That is known.
+        text: In the words of `write_captions`, as far as it is to be read.
+    """
+    reading = read_claims(text)
+    said: Counter[str] = Counter()
+    false: Counter[str] = Counter()
+    invented = []
+    for claim, words in zip(reading.claims, reading.texts, strict=True):
+        verdicts = list(_verdicts(claim, scene))
+        said.update(kind for kind, _ in verdicts)
+        false.update(kind for kind, is_false in verdicts if is_false)
+        if any(is_false for _, is_false in verdicts):
+            invented.append(words)
+    mentions = [m for claim in reading.claims for m in _mentions(claim)]
+    named = {at for mention in mentions for at in mention.find(scene)}
+    return Faults(
+        {kind: said[kind] for kind in KINDS},
+        {kind: false[kind] for kind in KINDS},
+        invented,
+        len(scene.objects),
+        len(scene.objects) - len(named),
+        len(reading.unread),
+    )
+
+
+def _mentions(claim: Claim) -> list[Mention]:
+    """The mentions in a claim."""
+    if isinstance(claim, Mention):
+        return [claim]
+    sides = (getattr(claim, name, None) for name in ('subject', 'object'))
+    return [side for side in sides if isinstance(side, Mention)]
+
+
+def _verdicts(claim: Claim, scene: Scene) -> Iterator[tuple[str, bool]]:
+    """The kinds of a claim's parts, and whether each part is false."""
+    for mention in _mentions(claim):
+        yield from _of_mention(mention, scene)
+    if isinstance(claim, Total):
+        yield 'counts', not claim.holds(scene)
+    elif isinstance(claim, Backdrop):
+        yield 'background', not claim.holds(scene)
+    elif isinstance(claim, Relation):
+        is_false = contradicts(claim, scene) and all(
+            side.find(scene) for side in (claim.subject, claim.object)
+        )
+        if is_false or claim.holds(scene):
+            yield 'relations', is_false
+    elif isinstance(claim, Place):
+        found = claim.subject.find(scene)
+        if len(found) == 1:
+            thing = scene.objects[found[0]]
+            is_false = elsewhere(thing, claim.where)
+            if is_false or stands(thing, claim.where):
+                yield 'relations', is_false
+
+
+def _of_mention(mention: Mention, scene: Scene) -> Iterator[tuple[str, bool]]:
+    """Whether the thing, each of its attributes, and its number are false."""
+    alike = [o for o in scene.objects if mention.shape in (None, o.shape)]
+    if mention.shape is None and mention.count:
+        # Nothing but its attributes says what it is.
+        yield 'objects', not mention.find(scene)
+    elif mention.count:
+        yield 'objects', not alike
+        lacking = [_lacking(mention, thing) for thing in alike]
+        wrong = min(lacking, key=len, default=[])
+        for name in _ATTRIBUTES:
+            if alike and getattr(mention, name):
+                yield 'attributes', name in wrong
+    if mention.count > 1:
+        found = len(mention.find(scene))
+        if found:
+            yield 'counts', found != mention.count
+    elif mention.count == 0:
+        yield 'counts', bool(mention.find(scene))
+
+
+def _lacking(mention: Mention, thing: SceneObject) -> list[str]:
+    """Attributes of a mention that a thing does not have."""
+    return [
+        name
+        for name in _ATTRIBUTES
+        if getattr(mention, name) not in (None, getattr(thing, name))
+    ]
+
+
+def elsewhere(thing: SceneObject, where: str) -> bool:
+    """Whether an object is beyond doubt not in a part of the picture.
+
+    Args:
+        thing: Some object.
+        where: One of `PLACES`.
+    """
+    if where == 'middle':
+        return max(abs(thing.x - 0.5), abs(thing.y - 0.5)) > 0.17
+    away = {
+        'left': thing.x > 0.4,
+        'right': thing.x < 0.6,
+        'top': thing.y > 0.4,
+        'bottom': thing.y < 0.6,
+    }
+    return any(away[side] for side in where.split())
