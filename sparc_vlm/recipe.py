@@ -76,7 +76,7 @@ def use_data(
             segments say.
     """
     template = _loaders(cfg)[0]
-    if 'ann_file' in template.get('dataset', {}):
+    if 'pipeline' in template.get('dataset', {}):
         # Not for everyone: MMDetection takes seconds to import.
         from sparc_vlm.detection.data_flag import use_boxes
 

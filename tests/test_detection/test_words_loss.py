@@ -11,6 +11,7 @@ from sparc_vlm.detection.words.matching import (
     Targets,
     match,
 )
+from tests.processes import run_processes
 
 ALPHA, GAMMA = 0.3, 2.0
 
@@ -106,8 +107,8 @@ def test_against_a_slow_twin(counts, seed):
     losses = WordLoss()(predictions, targets, asked, incomplete)
     slow = slow_loss(predictions, targets, asked, incomplete)
     for key, value in slow.items():
-        assert float(losses[key].detach()) == pytest.approx(
-            float(value), rel=1e-4
+        assert losses[key].item() == pytest.approx(
+            torch.as_tensor(value).item(), rel=1e-4
         )
     assert float(losses['boxes']) == pytest.approx(sum(counts) / 3)
     found = gradients(losses, predictions)
@@ -148,3 +149,20 @@ def test_values_that_are_not_finite_do_not_stop_a_run():
         predictions.boxes[0, 1, 2] = float('inf')
     losses = WordLoss()(predictions, targets, asked, incomplete)
     assert not losses['loss_word'].isfinite()
+
+
+def own_gradients():
+    """Of a process that has one picture of three, or two."""
+    rows = slice(0, 1) if torch.distributed.get_rank() == 0 else slice(1, 3)
+    predictions, targets, asked, incomplete = batch()
+    part = PatchPredictions(*(value[rows] for value in predictions))
+    losses = WordLoss()(part, targets[rows], asked[rows], incomplete[rows])
+    return gradients(losses, predictions)
+
+
+def test_the_mean_over_processes_is_the_joined_batch():
+    predictions, *rest = batch()
+    whole = gradients(WordLoss()(predictions, *rest), predictions)
+    parts = run_processes(2, own_gradients)
+    for joined, one, other in zip(whole, *parts, strict=True):
+        torch.testing.assert_close((one + other) / 2, joined)

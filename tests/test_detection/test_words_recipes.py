@@ -14,7 +14,8 @@ from sparc_vlm import hub
 from sparc_vlm.datasets import CaptionTokenizer, Scenes
 from sparc_vlm.datasets.export import export_scenes
 from sparc_vlm.detection import load as load_detector
-from sparc_vlm.engine import check_config, load_config
+from sparc_vlm.engine import ConfigError, check_config, load_config
+from sparc_vlm.recipe import use_data
 from sparc_vlm.registry import MODELS, RUNNERS
 from tests.test_detection.words_made import (
     WORDS,
@@ -216,3 +217,9 @@ def test_starts_from_a_model_folder_and_is_found_again(tmp_path):
     assert len(found) == 5
     for key, value in runner.model.state_dict().items():
         assert torch.equal(detector.model.state_dict()[key], value)
+
+
+def test_data_are_named_in_the_config_alone(drawn):
+    cfg = load_config(FOLDER / 'words_vitsmall_flickr8k.py')
+    with pytest.raises(ConfigError, match='told what to read in the config'):
+        use_data(cfg, [f'coco:{drawn}'])

@@ -1,11 +1,11 @@
-# A detector by words, a small ViT on drawn scenes of 64 pixels: 600 updates
+# A detector by words, a small ViT on drawn scenes of 64 pixels: 1200 updates
 # of 16 pictures. Two shapes, and ten pairs of a colour and a shape, are never
 # boxed in training; they are asked for by name at test.
 _base_ = [
     '_base_/default_runtime.py',
     '_base_/models/words_vitmini.py',
     '_base_/datasets/words_scenes_64.py',
-    '_base_/schedules/words_600.py',
+    '_base_/schedules/words_1200.py',
 ]
 held_out = [
     *('star', 'crescent'),

@@ -1,12 +1,12 @@
-# A detector by words, a small ViT on Flickr8k's pictures at 160 pixels: 600
+# A detector by words, a small ViT on Flickr8k's pictures at 160 pixels: 450
 # updates of 16 pictures. The nouns of the rare group are never boxed in
 # training; they are asked for by name at test.
 _base_ = [
     '_base_/default_runtime.py',
     '_base_/models/words_vitsmall.py',
     '_base_/datasets/words_flickr8k_160.py',
-    '_base_/schedules/words_600.py',
+    '_base_/schedules/words_1200.py',
 ]
-train_dataloader = dict(
-    dataset=dict(dataset=dict(leave_out=dict(frequency='r')))
-)
+train_cfg = dict(max_iters=450, val_interval=450)
+rare = dict(frequency='r')
+train_dataloader = dict(dataset=dict(dataset=dict(leave_out=rare)))

@@ -76,7 +76,7 @@ class WordDetector(BaseDetector):
         templates: Sequence[str] = ('{}',),
         prior: float = 0.01,
         scale: float = 10.0,
-        limit: int = 100,
+        limit: int = 300,
         nms: float | None = None,
         data_preprocessor: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,

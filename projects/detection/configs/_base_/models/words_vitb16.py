@@ -8,6 +8,5 @@ model = dict(
     type='sparc_vlm.WordDetector',
     encoders=_base_.model,
     templates=('{}', 'a photo of a {}', 'a close-up of a {}', 'the {}'),
-    limit=300,
     init_cfg=dict(type='Pretrained', checkpoint=None),
 )
