@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from sparc_vlm.errors import UserError
 from sparc_vlm.registry import DATASETS
+from sparc_vlm.study.found import THRESHOLD, found_figure
 from sparc_vlm.study.models import open_model
 from sparc_vlm.study.plan import Study, StudyArm
 from sparc_vlm.study.summary import Sheets
@@ -91,11 +93,16 @@ def sweep_figure(report: dict[str, Any]) -> Figure | None:
 def add_pictures(
     page: Page, study: Study, sheets: Sheets, work_dir: Path
 ) -> None:
-    """Heat maps of each arm and the captions it retrieves first.
+    """What each arm sees in some pictures.
+
+    Of a detector what it finds, of others heat maps and the captions that
+    they retrieve first.
 
     Args:
         page: Where they are added.
-        study: Its `pictures` say which; nothing is added without.
+        study: Its `pictures` say which; nothing is added without. For
+            detectors, `words` says what to look for and `threshold` from
+            which score on it is shown.
         sheets: What was found; retrieval knows the captions.
         work_dir: Where the models are.
     """
@@ -107,6 +114,14 @@ def add_pictures(
     indices = study.pictures.get('indices') or range(PICTURES)
     there = [a for a in arms if _is_there(a, sheets, work_dir)]
     models = {arm.name: _model(arm, sheets, work_dir) for arm in there}
+    deleted = [arm.name for arm in arms if arm not in there]
+    finders = {n: m for n, m in models.items() if hasattr(m, 'detect')}
+    if finders:
+        _add_found(page, study.pictures, source, indices, finders)
+    if finders and len(finders) == len(models):
+        if deleted:
+            page.text(f'{", ".join(deleted)}: the models are deleted.')
+        return
     page.heading('Where each word looks')
     page.text(
         'Alignment weights of equations 2 to 4, from local patches, at the '
@@ -114,13 +129,14 @@ def add_pictures(
         'not trained on, and were not chosen by their result. Below each, '
         'the caption that every model retrieves first for it.'
     )
-    deleted = [arm.name for arm in arms if arm not in there]
     if deleted:
         page.text(f'No maps of {", ".join(deleted)}: the models are deleted.')
     for index in indices:
         image, caption = source.image(index), _caption(source, index)
         maps = {}
         for name, model in models.items():
+            if name in finders:
+                continue
             try:
                 maps[name] = word_maps(model, image, caption)
             except UserError as error:
@@ -132,6 +148,27 @@ def add_pictures(
         table = _top_captions(source, index, names, sheets)
         if table is not None:
             page.table(table)
+
+
+def _add_found(
+    page: Page,
+    asked: dict[str, Any],
+    source: Any,
+    indices: Sequence[int],
+    models: dict[str, Any],
+) -> None:
+    """What the detectors find on each picture."""
+    threshold = asked.get('threshold', THRESHOLD)
+    page.heading('What is found')
+    page.text(
+        f'All with a score of {threshold} or more, at the first seed. The '
+        'pictures were not trained on, and were not chosen by their result.'
+    )
+    for index in indices:
+        figure = found_figure(
+            models, source.image(index), asked.get('words'), threshold
+        )
+        page.figure(shrunk(figure), f'found-{index}')
 
 
 def _folder(arm: StudyArm, sheets: Sheets, work_dir: Path) -> Path:

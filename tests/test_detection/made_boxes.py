@@ -83,8 +83,11 @@ class Seer:
 
     def detect(self, images, words=None, limit=100):
         self.asked.append((len(images), words, limit))
-        names = words if self.takes_words else self.classes
+        names = self.names(words)
         return [self._look(image, names).best(limit) for image in images]
+
+    def names(self, words=None):
+        return words if self.takes_words else self.classes
 
     def _look(self, image, names):
         random = self.random

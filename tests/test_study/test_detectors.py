@@ -12,7 +12,7 @@ from sparc_vlm.datasets.export import export_scenes
 from sparc_vlm.datasets.scenes import Scenes
 from sparc_vlm.engine import load_config
 from sparc_vlm.registry import MODELS
-from sparc_vlm.study import read_sheet, write_report
+from sparc_vlm.study import figures, read_sheet, write_report
 from sparc_vlm.study import run as running
 from tests.test_detection.made_boxes import Seer, made_truth, write
 from tests.test_study.made import ROOT, run, write_study
@@ -32,6 +32,11 @@ tasks = [
     dict(type='BoxAP', masks=True, **_files),
     dict(type='WordAP', rare=['dog'], **_files),
 ]
+pictures = dict(
+    dataset=dict(type='CocoInstances', **_files),
+    indices=[0, 3],
+    words=['ball', 'dog', 'box', 'cone'],
+)
 """
 REAL = """
 title = 'Boxes'
@@ -78,15 +83,13 @@ def test_intervals_of_average_precision_and_of_differences(
 ):
     truth = made_truth(12)
     annotations, images = write(tmp_path, truth)
-    monkeypatch.setattr(
-        running,
-        'open_model',
-        lambda name, device: Seer(
-            truth,
-            seed=int('seed1' in name),
-            noise=2.0 if 'sharp' in name else 25.0,
-        ),
-    )
+
+    def open_seer(name, device='cpu'):
+        noise = 2.0 if 'sharp' in name else 25.0
+        return Seer(truth, int('seed1' in name), noise)
+
+    for place in (running, figures):
+        monkeypatch.setattr(place, 'open_model', open_seer)
     text = MADE.format(
         recipe=RECIPE, scenes=scenes, annotations=annotations, images=images
     )
@@ -111,8 +114,11 @@ def test_intervals_of_average_precision_and_of_differences(
         'AP rare',
         'mask AP75',
         '200 draws',
+        'What is found',
     ):
         assert said in text
+    assert 'Where each word looks' not in text
+    assert (tmp_path / 'out' / 'figures' / 'found-3.png').is_file()
 
 
 def write_pretrained(folder):
