@@ -12,6 +12,7 @@ from sparc_vlm.detection.folder import (
     load,
     save,
 )
+from sparc_vlm.detection.loop import BoxLoop
 from sparc_vlm.detection.simple_fpn import SimpleFeaturePyramid
 from sparc_vlm.detection.tasks import BoxAP, WordAP
 from sparc_vlm.detection.words import (
@@ -25,6 +26,7 @@ from sparc_vlm.detection.words import (
 
 __all__ = [
     'BoxAP',
+    'BoxLoop',
     'CocoBoxes',
     'Detections',
     'DetectorExportHook',

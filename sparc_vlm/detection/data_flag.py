@@ -33,8 +33,8 @@ def use_boxes(
         Lines that say what is read from where.
 
     Raises:
-        ConfigError: Several flags, another kind of data, or a config whose
-            data are read in another way.
+        ConfigError: Several flags, another kind of data, nothing to validate
+            on, or a config whose data are read in another way.
         FileNotFoundError: There is no instances file, or no pictures.
     """
     if len(flags) > 1:
@@ -49,8 +49,11 @@ def use_boxes(
             f'training data: {train["annotations"]}',
             f'classes: {len(names)}',
         ]
-    held_out = _held_out(_folder(held_out_flag or flags[0]), held_out_flag)
-    return [*lines, _validate(cfg, held_out)]
+    held_out = _held_out(
+        _folder(held_out_flag or flags[0]), held_out_flag is not None
+    )
+    _validate(cfg, held_out)
+    return [*lines, f'held-out data: {held_out["annotations"]}']
 
 
 def _folder(flag: str) -> str:
@@ -63,11 +66,15 @@ def _folder(flag: str) -> str:
     return path
 
 
-def _held_out(folder: str, named: str | None) -> dict[str, Any] | None:
+def _held_out(folder: str, named: bool) -> dict[str, Any]:
     try:
         return find_coco(folder, 'val', 'instances')
-    except MissingFileError:
-        return find_coco(folder, 'train', 'instances') if named else None
+    except MissingFileError as error:
+        if named:
+            return find_coco(folder, 'train', 'instances')
+        raise ConfigError(
+            f'{error}: name pictures to validate on with --val-data'
+        ) from None
 
 
 def _classes(annotations: str) -> list[str]:
@@ -107,23 +114,15 @@ def _set_classes(node: Any, count: int) -> None:
             _set_classes(inner, count)
 
 
-def _validate(cfg: Config, found: dict[str, Any] | None) -> str:
-    """Points validation at what was found, or leaves it out; tests too."""
+def _validate(cfg: Config, found: dict[str, Any]) -> None:
+    """Has validation and tests read what was found."""
     for split in ('val', 'test'):
-        if found is None:
-            for part in ('cfg', 'dataloader', 'evaluator'):
-                cfg[f'{split}_{part}'] = None
-        elif cfg.get(f'{split}_dataloader'):
-            _point(cfg[f'{split}_dataloader'].dataset, found)
-            evaluators = cfg[f'{split}_evaluator']
-            if not isinstance(evaluators, list):
-                evaluators = [evaluators]
-            for evaluator in evaluators:
-                if 'ann_file' in evaluator:
-                    evaluator['ann_file'] = found['annotations']
-    if found is None:
-        return (
-            'no instances_val*.json beside them: nothing is validated; name '
-            'some with --val-data'
-        )
-    return f'held-out data: {found["annotations"]}'
+        if not cfg.get(f'{split}_dataloader'):
+            continue
+        _point(cfg[f'{split}_dataloader'].dataset, found)
+        evaluators = cfg[f'{split}_evaluator']
+        if not isinstance(evaluators, list):
+            evaluators = [evaluators]
+        for evaluator in evaluators:
+            if 'ann_file' in evaluator:
+                evaluator['ann_file'] = found['annotations']

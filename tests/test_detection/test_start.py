@@ -85,7 +85,8 @@ def test_weights_that_are_not_there_are_one_sentence(tmp_path, drawn, capsys):
     )
     assert status == train.USAGE
     said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert said.startswith('error: no weights at nowhere/model')
+    assert said.startswith('error: ')
+    assert 'nowhere/model' in said
 
 
 def test_without_a_checkpoint_weights_are_random(log):
