@@ -165,10 +165,14 @@ def _add_found(
         'pictures were not trained on, and were not chosen by their result.'
     )
     for index in indices:
-        figure = found_figure(
-            models, source.image(index), asked.get('words'), threshold
-        )
-        page.figure(shrunk(figure), f'found-{index}')
+        try:
+            figure = found_figure(
+                models, source.image(index), asked.get('words'), threshold
+            )
+        except UserError as error:
+            page.text(f'Picture {index} is left out: {error}.')
+        else:
+            page.figure(shrunk(figure), f'found-{index}')
 
 
 def _folder(arm: StudyArm, sheets: Sheets, work_dir: Path) -> Path:
