@@ -81,3 +81,17 @@ def test_words_begin_rare_and_follow_the_formula():
             assert found[0, patch, word].item() == pytest.approx(
                 (cosine + shift) * scale, abs=1e-5
             )
+
+
+def test_autocast_does_not_round_places_and_cosines():
+    torch.manual_seed(0)
+    values, dense, words = (torch.randn(1, 5, 8) for _ in range(3))
+    grid = patch_grid([(8, 40)], (1, 5), 8, torch.device('cpu'))
+    boxes, logits = BoxHead(8), WordHead(8)
+    torch.nn.init.normal_(boxes.out.weight, std=0.01)
+    torch.nn.init.constant_(boxes.out.bias, 0.1234567)
+    full = boxes(values, grid.box_bias()), logits(values, dense, words)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        cast = boxes(values, grid.box_bias()), logits(values, dense, words)
+    torch.testing.assert_close(cast[0], full[0], rtol=0, atol=1e-4)
+    torch.testing.assert_close(cast[1], full[1])

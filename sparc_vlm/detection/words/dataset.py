@@ -76,6 +76,7 @@ class WordBoxes(BaseDetDataset):
         self.store = ImageStore(images)
         self.image_data = image_data
         self.leave_out = leave_out
+        self._words: list[str] = []
         super().__init__(ann_file=str(annotations), **kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:

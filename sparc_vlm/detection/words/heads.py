@@ -1,12 +1,14 @@
 """What each patch token predicts: a box, and how well each word fits it.
 
-OWL-ViT, https://arxiv.org/abs/2205.06230, section 3.1.
+OWL-ViT, https://arxiv.org/abs/2205.06230, section 3.1. Hidden layers run in
+whatever precision autocast says; places and cosines need float32.
 """
 
 from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -37,8 +39,10 @@ class BoxHead(nn.Module):
             values: (B, P, C) patch tokens.
             bias: (B, P, 4) box bias, see `PatchGrid.box_bias`.
         """
-        offsets = self.out(self.hidden(values))
-        return (offsets.float() + bias).sigmoid()
+        hidden = self.hidden(values)
+        with torch.autocast(values.device.type, enabled=False):
+            offsets = self.out(hidden.to(self.out.weight))
+        return (offsets + bias).sigmoid()
 
 
 class WordHead(nn.Module):
@@ -67,14 +71,16 @@ class WordHead(nn.Module):
         nn.init.constant_(self.scale.bias, scale - 1)
 
     def forward(self, values: Tensor, dense: Tensor, words: Tensor) -> Tensor:
-        """(B, P, Q) logits, in float32 or better.
+        """(B, P, Q) logits, in the precision of the weights.
 
         Args:
             values: (B, P, C) patch tokens.
             dense: (B, P, D) their embeddings in the space of texts.
             words: (B, Q, D) normalised embeddings of each picture's words.
         """
-        dense = F.normalize(dense.float(), dim=-1)
-        cosines = dense @ words.to(dense).transpose(1, 2)
-        scale = F.elu(self.scale(values).float()) + 1
-        return (cosines + self.shift(values).float()) * scale
+        with torch.autocast(values.device.type, enabled=False):
+            values = values.to(self.scale.weight)
+            dense = F.normalize(dense.to(values), dim=-1)
+            cosines = dense @ words.to(dense).transpose(1, 2)
+            scale = F.elu(self.scale(values)) + 1
+            return (cosines + self.shift(values)) * scale
