@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -27,6 +29,7 @@ from sparc_vlm.registry import DATASETS, TOKENIZERS
 
 # Broken pictures met in a row before the data are called unreadable.
 TRIES = 100
+Made = TypeVar('Made')
 
 
 class PairSource(ABC):
@@ -90,6 +93,41 @@ class PairSource(ABC):
         buffer = io.BytesIO()
         self.image(index).save(buffer, 'PNG')
         return 'png', buffer.getvalue()
+
+
+def first_usable(
+    make: Callable[[int, np.random.Generator, Report], Made | None],
+    index: int,
+    count: int,
+    rng: np.random.Generator,
+    report: Report,
+) -> Made:
+    """What is made of a picture, or of one drawn in its place.
+
+    Args:
+        make: Makes it of a picture's index; returns None, having counted
+            why, or raises `BrokenImage`, where that cannot be.
+        index: Of the first picture to try.
+        count: Of pictures to draw from.
+        rng: Where others are drawn from.
+        report: Counts broken pictures.
+
+    Raises:
+        RuntimeError: A hundred pictures in a row cannot be used.
+    """
+    for _ in range(TRIES):
+        try:
+            made = make(index, rng, report)
+        except BrokenImage as error:
+            note(report, 'broken_images', str(error))
+        else:
+            if made is not None:
+                return made
+        index = int(rng.integers(count))
+    raise RunError(
+        f'{TRIES} pictures in a row could not be used, for example '
+        f'{report["examples"][0]}; check where the images are looked for'
+    )
 
 
 @DATASETS.register_module()
@@ -189,27 +227,28 @@ class PairDataset(Dataset):
         index, draw = place
         rng = np.random.default_rng((self.seed, draw))
         report = new_report(pairs=1)
-        for _ in range(TRIES):
-            key = self.source.key(index)
-            captions = self.source.captions(index)
-            chosen = self.transform.caption(captions, rng, report, key)
-            if chosen is not None:
-                try:
-                    if self.features is not None:
-                        kept = self._kept(index)
-                        return Sample(kept, chosen.tokens, report)
-                    picture = self.source.image(index, self._at_least)
-                    view = self.transform.view(picture.size, rng)
-                    image = self.transform.image(picture, view)
-                    mask = self._patch_mask(index, view, chosen, report)
-                    return Sample(image, chosen.tokens, report, mask)
-                except BrokenImage as error:
-                    note(report, 'broken_images', str(error))
-            index = int(rng.integers(len(self.source)))
-        raise RunError(
-            f'{TRIES} pictures in a row could not be used, for example '
-            f'{report["examples"][0]}; check where the images are looked for'
-        )
+        return first_usable(self._make, index, len(self), rng, report)
+
+    def _make(
+        self, index: int, rng: np.random.Generator, report: Report
+    ) -> Sample | None:
+        """The pair of a picture, None where there is no caption.
+
+        Raises:
+            BrokenImage: It cannot be read.
+        """
+        key = self.source.key(index)
+        captions = self.source.captions(index)
+        chosen = self.transform.caption(captions, rng, report, key)
+        if chosen is None:
+            return None
+        if self.features is not None:
+            return Sample(self._kept(index), chosen.tokens, report)
+        picture = self.source.image(index, self._at_least)
+        view = self.transform.view(picture.size, rng)
+        image = self.transform.image(picture, view)
+        mask = self._patch_mask(index, view, chosen, report)
+        return Sample(image, chosen.tokens, report, mask)
 
     def _kept(self, index: int) -> Tensor:
         """The picture's (C, rows, columns) feature map."""
