@@ -1,0 +1,42 @@
+"""Faster R-CNN on 2000 pictures of COCO: what its backbone's start is worth.
+
+As swap_scenes.py, begun with what the study of photographs trained:
+`python tools/compare.py projects/pretraining_study/photographs.py`.
+PRETRAINED names its work folder, if it is not work_dirs/photographs.
+"""
+
+_pretrained = '{{$PRETRAINED:work_dirs/photographs}}'
+custom_imports = dict(imports=['sparc_vlm.detection'])
+title = 'Faster R-CNN on 2000 pictures of COCO, by the start of its backbone'
+note = (
+    'A ViT of 6 layers, 192 wide, under a simple feature pyramid, 250 updates '
+    'of 16 pictures of 128 pixels; measured on the val split.'
+)
+seeds = 3
+options = dict(val_cfg=None, val_dataloader=None, val_evaluator=None)
+baseline = 'CLIP'
+_config = 'projects/detection/configs/faster_rcnn_vitsmall_coco2k.py'
+_start = 'model.backbone.init_cfg.checkpoint'
+_starts = {
+    'random': {},
+    'CLIP': {_start: f'{_pretrained}/clip/seed{{seed}}/model'},
+    'SPARC': {_start: f'{_pretrained}/sparc/seed{{seed}}/model'},
+}
+_frozen = {'model.backbone.frozen_stages': 6}
+arms = [
+    *(
+        dict(name=name, config=_config, options=start)
+        for name, start in _starts.items()
+    ),
+    *(
+        dict(name=f'{name}, frozen', config=_config, options=start | _frozen)
+        for name, start in _starts.items()
+    ),
+]
+tasks = [
+    dict(
+        type='BoxAP',
+        annotations='data/coco2k/annotations/instances_val.json',
+        images='data/coco2k/images_val.zip',
+    )
+]

@@ -1,0 +1,37 @@
+"""The detector by words on Flickr8k's nouns: what the start is worth.
+
+The nouns of the rare group are never boxed in training and asked for by name.
+Begun with what the study of photographs trained, as swap_coco2k.py.
+"""
+
+_pretrained = '{{$PRETRAINED:work_dirs/photographs}}'
+custom_imports = dict(imports=['sparc_vlm.detection'])
+title = 'Detection by words on photographs, by the start of the encoders'
+note = (
+    'Both encoders of a ViT of 6 layers, 192 wide, with heads for boxes, on '
+    "Flickr8k's pictures at 160 pixels; measured on the val split. Rare: "
+    'nouns that were never boxed in training.'
+)
+seeds = 3
+options = dict(val_cfg=None, val_dataloader=None, val_evaluator=None)
+baseline = 'CLIP'
+_config = 'projects/detection/configs/words_vitsmall_flickr8k.py'
+_clip = f'{_pretrained}/clip/seed{{seed}}/model'
+_sparc = f'{_pretrained}/sparc/seed{{seed}}/model'
+_start = 'model.init_cfg.checkpoint'
+arms = [
+    dict(
+        name='random',
+        config=_config,
+        options={'model.encoders.tokenizer.path': f'{_clip}/tokenizer'},
+    ),
+    dict(name='CLIP', config=_config, options={_start: _clip}),
+    dict(name='SPARC', config=_config, options={_start: _sparc}),
+]
+tasks = [
+    dict(
+        type='WordAP',
+        annotations='data/flickr8k/instances_val.json',
+        images='data/flickr8k/images_val.zip',
+    )
+]

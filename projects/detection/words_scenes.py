@@ -1,0 +1,56 @@
+"""The detector by words on drawn scenes: what the start is worth.
+
+Two shapes and ten pairs of a colour and a shape are never boxed in training
+and asked for by name: AP of the rare group. As swap_scenes.py otherwise; the
+detector whose encoders begin at random takes CLIP's tokenizer.
+"""
+
+_pretrained = '{{$PRETRAINED:work_dirs/scenes}}'
+custom_imports = dict(imports=['sparc_vlm.detection'])
+title = 'Detection by words on drawn scenes, by the start of the encoders'
+note = (
+    'Both encoders of a ViT of 5 layers, 128 wide, with heads for boxes; '
+    'measured on the test split. Rare: what was never boxed in training.'
+)
+seeds = 3
+options = dict(val_cfg=None, val_dataloader=None, val_evaluator=None)
+baseline = 'CLIP'
+_config = 'projects/detection/configs/words_vitmini_scenes.py'
+_start = 'model.init_cfg.checkpoint'
+_tokenizer = 'model.encoders.tokenizer.path'
+_clip = f'{_pretrained}/clip/seed{{seed}}/model'
+arms = [
+    dict(
+        name='random',
+        config=_config,
+        options={_tokenizer: f'{_clip}/tokenizer'},
+    ),
+    dict(name='CLIP', config=_config, options={_start: _clip}),
+    *(
+        dict(
+            name=name,
+            config=_config,
+            options={_start: f'{_pretrained}/{folder}/seed{{seed}}/model'},
+        )
+        for name, folder in (('SPARC', 'sparc'), ('SPARC+', 'sparc_plus'))
+    ),
+]
+_colours = [
+    *('red', 'orange', 'yellow', 'green', 'blue'),
+    *('purple', 'pink', 'brown', 'black', 'white'),
+]
+_pairs = [
+    *('red circle', 'blue square', 'green triangle', 'yellow heart'),
+    *('purple cross', 'orange diamond', 'pink ring', 'brown arrow'),
+    *('black hexagon', 'white oval'),
+]
+_shapes = [f'{c} {s}' for s in ('star', 'crescent') for c in _colours]
+tasks = [
+    dict(
+        type='WordAP',
+        annotations='data/scenes/annotations/instances_test.json',
+        images='data/scenes/images_test',
+        rare=[*_shapes, *_pairs],
+        areas=dict(small=[0, 100], medium=[100, 200], large=[200, 4096]),
+    )
+]

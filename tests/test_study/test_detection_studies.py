@@ -1,0 +1,97 @@
+"""The studies of detectors: their data and their starts are where they say."""
+
+import json
+import shutil
+
+import pytest
+
+from sparc_vlm.datasets.export import export_scenes
+from sparc_vlm.datasets.scenes import Scenes
+from sparc_vlm.study import build_tasks, read_study
+from sparc_vlm.study.plan import StudyArm
+from tests.test_study.made import ROOT
+
+FOLDER = ROOT / 'projects' / 'detection'
+STARTS = {
+    'swap_scenes': ('scenes', ['CLIP', 'SPARC', 'SPARC+']),
+    'words_scenes': ('scenes', ['CLIP', 'SPARC', 'SPARC+']),
+    'swap_coco2k': ('photographs', ['CLIP', 'SPARC']),
+    'words_flickr8k': ('photographs', ['CLIP', 'SPARC']),
+}
+"""The pretraining study that each begins with, and which arms of it."""
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """Small data in the places that the studies name."""
+    folder = tmp_path_factory.mktemp('here')
+    scenes = folder / 'data' / 'scenes'
+    for split in ('train', 'val', 'test'):
+        export_scenes(Scenes(split, 64, 2), scenes)
+    for name, annotations in (('coco2k', 'annotations'), ('flickr8k', '.')):
+        (folder / 'data' / name / annotations).mkdir(parents=True)
+        for split in ('train', 'val'):
+            write_zipped(scenes, folder / 'data' / name, annotations, split)
+    return folder
+
+
+def write_zipped(scenes, folder, annotations, split):
+    """The scenes of a split as photographs come, classes by frequency."""
+    name = f'instances_{split}.json'
+    content = json.loads((scenes / 'annotations' / name).read_text())
+    for place, row in enumerate(content['categories']):
+        row['frequency'] = 'rcf'[place % 3]
+    (folder / annotations / name).write_text(json.dumps(content))
+    pictures = f'images_{split}'
+    shutil.make_archive(folder / pictures, 'zip', scenes / pictures)
+
+
+def pretrained(folder, study, arms):
+    """What arms of a study of pretraining leave behind, as empty folders."""
+    text = (ROOT / f'projects/pretraining_study/{study}.py').read_text()
+    places = {}
+    for arm in arms:
+        assert f"name='{arm}'" in text
+        places[arm] = folder / 'runs' / StudyArm(arm, (0,)).folder
+        for seed in range(3):
+            made = places[arm] / f'seed{seed}' / 'model' / 'tokenizer'
+            made.mkdir(parents=True, exist_ok=True)
+    return places
+
+
+@pytest.mark.parametrize('name', STARTS)
+def test_can_be_begun(name, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    places = pretrained(folder, *STARTS[name])
+    monkeypatch.setenv('PRETRAINED', str(folder / 'runs'))
+    found = read_study(FOLDER / f'{name}.py', ROOT)
+    (task,) = build_tasks(found.tasks)
+    assert len(task.source.ids) == 2
+    assert found.baseline == 'CLIP'
+    for arm in found.arms:
+        assert arm.seeds == (0, 1, 2)
+        start = [
+            value
+            for key, value in arm.options_at(1).items()
+            if key.endswith('init_cfg.checkpoint')
+        ]
+        own = places.get(arm.name.partition(',')[0])
+        assert start == ([f'{own}/seed1/model'] if own else [])
+        frozen = 'model.backbone.frozen_stages' in arm.options
+        assert frozen == arm.name.endswith(', frozen')
+
+
+def test_what_is_rare_is_what_is_left_out(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    pretrained(folder, *STARTS['words_scenes'])
+    monkeypatch.setenv('PRETRAINED', str(folder / 'runs'))
+    found = read_study(FOLDER / 'words_scenes.py', ROOT)
+    (task,) = build_tasks(found.tasks)
+    left_out = found.arms[0].recipe.train_dataloader.dataset.leave_out
+    classes = task.source.classes
+    rare = {classes[place] for place in task.groups['rare']}
+    assert rare == {
+        name
+        for name in classes
+        if name in left_out or name.split()[1] in left_out
+    }
