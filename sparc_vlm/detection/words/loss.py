@@ -87,19 +87,15 @@ class WordLoss(nn.Module):
             float(sum(len(target.labels) for target in targets))
         )
         per = reduce_mean(count).clamp(min=1)
-        pairs = matches.pictures, matches.patches
-        found = predictions.boxes[pairs]
-        starts = torch.tensor([len(target.labels) for target in targets])
-        starts = (starts.cumsum(0) - starts).to(matches.boxes)
-        rows = starts[matches.pictures] + matches.boxes
-        boxes = torch.cat([target.boxes for target in targets])[rows]
-        labels = torch.cat([target.labels for target in targets])[rows]
-        corners = (bbox_cxcywh_to_xyxy(each) for each in (found, boxes))
+        found = predictions.boxes[matches.pictures, matches.patches]
+        corners = (
+            bbox_cxcywh_to_xyxy(each) for each in (found, matches.boxes)
+        )
         return dict(
             loss_word=self._of_words(
-                predictions, matches, labels, asked, incomplete, per
+                predictions, matches, asked, incomplete, per
             ),
-            loss_box=self.box(found, boxes, avg_factor=per),
+            loss_box=self.box(found, matches.boxes, avg_factor=per),
             loss_overlap=self.overlap(*corners, avg_factor=per),
             boxes=count / len(targets),
         )
@@ -108,14 +104,13 @@ class WordLoss(nn.Module):
         self,
         predictions: PatchPredictions,
         matches: Matches,
-        labels: Tensor,
         asked: Tensor,
         incomplete: Tensor,
         per: Tensor,
     ) -> Tensor:
         logits = predictions.logits
         right = torch.zeros_like(logits)
-        right[matches.pictures, matches.patches, labels] = 1
+        right[matches.pictures, matches.patches, matches.labels] = 1
         counts = predictions.mask[:, :, None] & asked[:, None]
         counts = counts & (~incomplete[:, None] | (right > 0))
         return self.word(

@@ -48,12 +48,14 @@ class Matches(NamedTuple):
     Attributes:
         pictures: (M,) int64, whose they are.
         patches: (M,) int64, place of the patch in its picture.
-        boxes: (M,) int64, place of the box in its picture.
+        boxes: (M, 4) the boxes.
+        labels: (M,) int64, their words' places among the picture's.
     """
 
     pictures: Tensor
     patches: Tensor
     boxes: Tensor
+    labels: Tensor
 
 
 @torch.no_grad()
@@ -92,5 +94,13 @@ def match(
         ).gt_inds
         patches = (assigned > 0).nonzero().squeeze(1)
         pictures = torch.full_like(patches, picture)
-        found.append((pictures, places[patches], assigned[patches] - 1))
+        rows = assigned[patches] - 1
+        found.append(
+            (
+                pictures,
+                places[patches],
+                target.boxes[rows],
+                target.labels[rows],
+            )
+        )
     return Matches(*map(torch.cat, zip(*found, strict=True)))
