@@ -34,7 +34,11 @@ CONFIG_FILE = 'config.json'
 TOKENIZER_FOLDER = 'tokenizer'
 FORMAT = 1
 ENCODERS = ('vision', 'text')
-LOADED_BY = {'model': 'sparc_vlm.load', 'detector': 'sparc_vlm.detection.load'}
+LOADED_BY = {
+    'model': 'sparc_vlm.load',
+    'detector': 'sparc_vlm.detection.load',
+    'captioner': 'sparc_vlm.captioning.load',
+}
 """Who loads a folder, by what its config describes."""
 
 

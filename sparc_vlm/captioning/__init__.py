@@ -16,20 +16,27 @@ from sparc_vlm.captioning.chat import (
 from sparc_vlm.captioning.eyes import SparcEyes
 from sparc_vlm.captioning.huggingface_eyes import HuggingFaceEyes
 from sparc_vlm.captioning.language import Language
+from sparc_vlm.captioning.loaded import LoadedCaptioner
+from sparc_vlm.captioning.loading import load
 from sparc_vlm.captioning.perceiver import PerceiverResampler
 from sparc_vlm.captioning.projectors import MLPProjector, PixelShuffleProjector
+from sparc_vlm.captioning.saving import CaptionerExportHook, save
 
 __all__ = [
     'IGNORED',
     'IMAGE',
     'Captioner',
+    'CaptionerExportHook',
     'ChatBatch',
     'ChatFormat',
     'Conversation',
     'HuggingFaceEyes',
     'Language',
+    'LoadedCaptioner',
     'MLPProjector',
     'PerceiverResampler',
     'PixelShuffleProjector',
     'SparcEyes',
+    'load',
+    'save',
 ]

@@ -206,7 +206,7 @@ class Captioner(BaseModel):
         # Not mmengine's: it would draw the language model's weights anew.
         self.eyes.init_weights()
         if self.init_cfg:
-            from sparc_vlm.captioning.folder import start_from
+            from sparc_vlm.captioning.loading import start_from
 
             start_from(self, self.init_cfg['checkpoint'])
 

@@ -127,23 +127,24 @@ class SparcEyes(nn.Module):
         if self.is_random:
             self.vision.init_weights()
 
-    def save(self, folder: Path) -> dict[str, Any]:
-        """Writes what they are made of, and says how to make them again.
-
-        Args:
-            folder: Of the captioner.
-
-        Returns:
-            Their config, with paths relative to `folder`.
-        """
-        own = folder / FOLDER
+    def describe(self) -> dict[str, Any]:
+        """Their config once `write` has written them beside it."""
         if self.pretrained is not None:
-            hub.save(self.pretrained, own, self._described)
-            return dict(type='SparcEyes', checkpoint=FOLDER, **self._cfg)
-        hub.write_weights(self.vision.state_dict(), own)
+            return dict(self._cfg, type='SparcEyes', checkpoint=FOLDER)
         init = dict(type='Pretrained', checkpoint=FOLDER)
         vision = dict(self._cfg['vision'], init_cfg=init)
         return dict(self._cfg, type='SparcEyes', vision=vision)
+
+    def write(self, folder: Path) -> None:
+        """Writes them, and of a pretrained model all of it.
+
+        Args:
+            folder: Of the captioner.
+        """
+        if self.pretrained is not None:
+            hub.save(self.pretrained, folder / FOLDER, self._described)
+        else:
+            hub.write_weights(self.vision.state_dict(), folder / FOLDER)
 
 
 def _config_of(checkpoint: str) -> Path:

@@ -99,20 +99,20 @@ class HuggingFaceEyes(nn.Module):
     def init_weights(self) -> None:
         """Leaves the weights as they were loaded."""
 
-    def save(self, folder: Path) -> dict[str, Any]:
-        """Copies the model, or names it if it is one of the hub's.
+    def describe(self) -> dict[str, Any]:
+        """Their config once `write` has written them beside it."""
+        path = FOLDER if Path(self.path).is_dir() else self.path
+        return dict(type='HuggingFaceEyes', path=path, layer=self.layer)
+
+    def write(self, folder: Path) -> None:
+        """Copies the model, unless it is named as the hub names it.
 
         Args:
             folder: Of the captioner.
-
-        Returns:
-            Their config, with paths relative to `folder`.
         """
-        path = self.path
-        if Path(path).is_dir():
-            (folder / FOLDER).mkdir(parents=True, exist_ok=True)
-            for pattern in COPIED:
-                for file in Path(path).glob(pattern):
-                    shutil.copyfile(file, folder / FOLDER / file.name)
-            path = FOLDER
-        return dict(type='HuggingFaceEyes', path=path, layer=self.layer)
+        if not Path(self.path).is_dir():
+            return
+        (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+        for pattern in COPIED:
+            for file in Path(self.path).glob(pattern):
+                shutil.copyfile(file, folder / FOLDER / file.name)

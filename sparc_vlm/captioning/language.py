@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sparc_vlm.captioning.fingerprints import sampled_fingerprint
 from sparc_vlm.captioning.lora import add_lora
 from sparc_vlm.captioning.sources import find_language
 from sparc_vlm.errors import UsageError, UserError
-from sparc_vlm.feature_maps import fingerprint
 from sparc_vlm.registry import MODELS
 
 DTYPES = ('float32', 'bfloat16', 'float16')
-SAMPLED = 64
-"""Values of each tensor that a fingerprint looks at."""
+UNKNOWN_LENGTH = 2048
+"""Tokens at most, of a model that does not say."""
 
 
 @MODELS.register_module()
@@ -45,9 +46,11 @@ class Language(nn.Module):
 
     Attributes:
         model: The model of transformers, in peft's wrapper where it has LoRA.
+        has_lora: Whether low-rank layers stand beside its own.
         tokenizer: Its tokenizer.
         embed_dims: Width of a token.
-        fingerprint: Tells one model from another, whatever file holds it.
+        fingerprint: Of its own weights, see `fingerprints`.
+        max_length: Tokens that it can take in at most.
         end_ids: Ids of tokens that end an answer.
     """
 
@@ -70,12 +73,20 @@ class Language(nn.Module):
                 'lora is for a language model that is frozen: leave it out, '
                 'or set freeze_language=True'
             )
-        self.source = dict(path=str(path), gguf_file=gguf_file)
+        self.has_lora = False
+        # A folder is found again from wherever the model is loaded.
+        place = str(Path(path).resolve() if Path(path).exists() else path)
+        self.source = dict(path=place, gguf_file=gguf_file, dtype=dtype)
+        self.lora = lora
+        self.is_frozen = frozen
         self.model, self.tokenizer = _load(
-            find_language(str(path), gguf_file), getattr(torch, dtype)
+            find_language(place, gguf_file), getattr(torch, dtype)
         )
-        self.fingerprint = _fingerprint(self.model)
+        self.fingerprint = sampled_fingerprint(self.model)
         self.embed_dims = self.model.get_input_embeddings().embedding_dim
+        self.max_length = getattr(
+            self.model.config, 'max_position_embeddings', UNKNOWN_LENGTH
+        )
         self.end_ids = _end_ids(self.model, self.tokenizer)
         _set_generation(self.model, self.tokenizer, self.end_ids)
         _check_head(self)
@@ -84,9 +95,9 @@ class Language(nn.Module):
                 gradient_checkpointing_kwargs=dict(use_reentrant=False)
             )
         self.model.requires_grad_(not frozen)
-        self.has_lora = lora is not None
-        if self.has_lora:
-            self.model = add_lora(self.model, lora, self.source['path'])
+        if lora is not None:
+            self.model = add_lora(self.model, lora, place)
+            self.has_lora = True
 
     @property
     def causal(self) -> nn.Module:
@@ -143,20 +154,6 @@ def _load(path: str, dtype: torch.dtype) -> tuple[nn.Module, Any]:
             f'transformers cannot load the language model {path}: {said}'
         ) from error
     return model, tokenizer
-
-
-def _fingerprint(model: nn.Module) -> str:
-    """Of a few values of each tensor, rounded as the smallest dtype has them.
-
-    So that reading billions of weights is not needed, and float32 and
-    bfloat16 copies of a model are the same.
-    """
-    chosen = {}
-    for name, weights in model.named_parameters():
-        flat = weights.detach().flatten()
-        step = max(len(flat) // SAMPLED, 1)
-        chosen[name] = flat[::step][:SAMPLED].to(torch.bfloat16)
-    return fingerprint(len(chosen), chosen)
 
 
 def _end_ids(model: nn.Module, tokenizer: Any) -> list[int]:

@@ -20,20 +20,21 @@ PROJECTORS = {
         expansion=2,
     ),
 }
-LORA = dict(r=2, lora_alpha=4)
+LORA = dict(lora=dict(r=2, lora_alpha=4))
 EYES = dict(type='SparcEyes', vision=dict(VIT), image_size=32)
 
 
-def captioner_cfg(language, **changes):
+def captioner_cfg(folder, options=None, **changes):
     """Config of a captioner that looks at 32 x 32 pictures.
 
-    `language` is the folder that `save_language` wrote.
+    `folder` is that which `save_language` wrote, `options` are arguments of
+    `Language`.
     """
     cfg = dict(
         type='Captioner',
         eyes=dict(EYES),
         projector=dict(PROJECTORS['PixelShuffleProjector']),
-        language=dict(path=str(language)),
+        language=dict(path=str(folder), **(options or {})),
     )
     return cfg | changes
 

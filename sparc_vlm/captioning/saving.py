@@ -1,0 +1,145 @@
+"""A trained captioner as a folder that anyone can load: writing it.
+
+    config.json            how it is built, and which eyes it was trained with
+    projector.safetensors
+    eyes/                  the eyes, unless they are the hub's
+    language.json          where the language model comes from, and which
+    adapter/               its low-rank layers in peft's format, if it has any
+    language/              in their place, a language model trained whole
+
+As in the folder of a pretrained model there is no code, and none is run.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mmengine.runner import Runner
+from safetensors.torch import save as serialise
+from torch import Tensor
+
+from sparc_vlm import hub
+from sparc_vlm.captioning.captioner import Captioner
+from sparc_vlm.captioning.fingerprints import sampled_fingerprint
+from sparc_vlm.captioning.lora import write_adapter
+from sparc_vlm.files import atomic_file, write_json
+from sparc_vlm.registry import HOOKS
+from sparc_vlm.weights import select_prefix
+
+PART = 'captioner'
+PROJECTOR = 'projector.safetensors'
+ADAPTER = 'adapter'
+LANGUAGE = 'language'
+LANGUAGE_FILE = 'language.json'
+
+
+def save(
+    captioner: Captioner,
+    folder: str | Path,
+    model_cfg: dict[str, Any],
+    weights: dict[str, Tensor] | None = None,
+    with_eyes: bool = True,
+) -> Path:
+    """Writes a captioner's folder.
+
+    Args:
+        captioner: The captioner.
+        folder: Where to; made if it is not there.
+        model_cfg: The config that it was built from.
+        weights: In place of those that it has, its trained keys.
+        with_eyes: Whether to write the eyes, which are there already if this
+            is not the first time.
+
+    Returns:
+        The folder.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = weights or captioner.state_dict()
+    language = captioner.language
+    if with_eyes:
+        captioner.eyes.write(folder)
+    _write_weights(select_prefix(weights, 'projector.'), folder / PROJECTOR)
+    source = dict(
+        language.source, lora=language.lora, fingerprint=language.fingerprint
+    )
+    if language.has_lora:
+        with _replaced(folder / ADAPTER) as new:
+            own = select_prefix(weights, 'language.model.')
+            write_adapter(language.model, new, own)
+    elif not language.is_frozen:
+        with _replaced(folder / LANGUAGE) as new:
+            own = select_prefix(weights, 'language.model.')
+            language.model.save_pretrained(new, state_dict=own)
+            language.tokenizer.save_pretrained(new)
+        source.update(path=LANGUAGE, gguf_file=None, fingerprint=None)
+    write_json(folder / LANGUAGE_FILE, _plain(source))
+    described = dict(
+        eyes=captioner.eyes.describe(),
+        projector=model_cfg['projector'],
+        prompt=captioner.prompt,
+        freeze_language=language.is_frozen,
+        eyes_fingerprint=sampled_fingerprint(captioner.eyes),
+    )
+    write_json(
+        folder / hub.CONFIG_FILE,
+        {'format': hub.FORMAT, PART: _plain(described)},
+    )
+    return folder
+
+
+@HOOKS.register_module()
+class CaptionerExportHook(hub.ExportHook):
+    """Keeps `<work_dir>/model`, which `load` takes, up to date.
+
+    As `ExportHook` does for pretraining. The eyes never change and are
+    written once.
+
+    Args:
+        folder: Name of the folder in the work folder.
+    """
+
+    _has_eyes = False
+
+    def _write(
+        self,
+        runner: Runner,
+        model: Captioner,
+        folder: Path,
+        weights: dict[str, Tensor] | None,
+    ) -> None:
+        """Writes the folder of a captioner."""
+        cfg = runner.cfg.model.to_dict()
+        save(model, folder, cfg, weights, with_eyes=not self._has_eyes)
+        self._has_eyes = True
+
+
+def _write_weights(weights: dict[str, Tensor], file: Path) -> None:
+    state = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
+    with atomic_file(file) as opened:
+        opened.write(serialise(state))
+
+
+def _plain(value: Any) -> Any:
+    """What JSON holds of a config."""
+    return json.loads(json.dumps(value, default=str))
+
+
+@contextmanager
+def _replaced(folder: Path) -> Iterator[Path]:
+    """A folder to write to, which takes the place of the old one at last."""
+    new = folder.with_name(f'{folder.name}.{os.getpid()}')
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir()
+    try:
+        yield new
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(new, folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
