@@ -231,6 +231,26 @@ def retrieval_table(report: Report) -> str:
     return markdown((what, 'seconds', 'MiB at its peak'), rows)
 
 
+def detector_table(report: Report) -> str:
+    """Pictures a second by backbone, from `detector_inference`.
+
+    Args:
+        report: What it wrote.
+    """
+    rows = []
+    for size, found in report['inference'].items():
+        what = f'{size}, {found["side"]} pixels'
+        ours = next(iter(found['detectors'].values()))['seconds']
+        for name, one in found['detectors'].items():
+            rounds = zip(one['seconds'], ours, strict=True)
+            longer = spread([theirs / own for theirs, own in rounds], 2)
+            rate = f'{one["pictures_per_second"]:.2f}'
+            millions = f'{one["parameters"] / 1e6:.1f}'
+            rows.append((what, name, rate, millions, longer))
+    head = 'size', 'backbone', 'pictures/s', 'million parameters'
+    return markdown((*head, 'times as long as the first'), rows)
+
+
 def spread(values: Sequence[float], digits: int) -> str:
     """Median, and least to most.
 
@@ -269,6 +289,9 @@ def tables(report: Report) -> Iterator[str]:
         return
     if 'peak_bytes' in report:
         yield large_table([report])
+        return
+    if 'inference' in report:
+        yield detector_table(report)
         return
     if 'retrieval' in report:
         yield retrieval_table(report)
