@@ -11,11 +11,14 @@ Exit status: 0; 1 if a picture could not be read, while the others are drawn;
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mmengine.logging import MMLogger
 from rich.console import Console
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -85,7 +88,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         check(args)
         words = asked_for(args.words)
-        detector = detection.load(args.model, args.device or best_device())
+        with quietly():
+            detector = detection.load(args.model, args.device or best_device())
         names = detector.names(words)
         for image, place in outputs(args.images, args.out):
             try:
@@ -103,6 +107,18 @@ def main(arguments: list[str] | None = None) -> int:
         said = f'{broken} of {len(args.images)} pictures could not be read'
         console.print(said, style='red', markup=False)
     return FAILED if broken else 0
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keeps how many keys matched out of the lines about pictures."""
+    logger = MMLogger.get_current_instance()
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def check(args: argparse.Namespace) -> None:
