@@ -73,7 +73,7 @@ def use_data(
         ValueError: A flag of an unknown kind.
         FileNotFoundError: What a flag names is not there.
         ConfigError: Shards, for a config whose words look where boxes or
-            segments say.
+            segments say, or for a captioner.
     """
     template = _loaders(cfg)[0]
     if 'pipeline' in template.get('dataset', {}):
@@ -82,10 +82,11 @@ def use_data(
 
         return use_boxes(cfg, flags, held_out_flag)
     found = [data_from_flag(flag) for flag in flags]
-    size = template.get('dataset', template)['image_size']
+    # A captioner's data are told the size by its model.
+    size = template.get('dataset', template).get('image_size')
     for splits in found:
         for source in filter(None, splits.values()):
-            if source['type'] == 'Scenes':
+            if source['type'] == 'Scenes' and size:
                 source['size'] = size
         if _is_drawn(splits['train']) and _is_drawn(_source(template)):
             splits['train'] = copy.deepcopy(_source(template))
@@ -102,7 +103,7 @@ def use_data(
                 '--val-data takes pictures that can be asked for one by one, '
                 'not shards: name the data that they were made from'
             )
-        if _is_drawn(held_out):
+        if _is_drawn(held_out) and size:
             held_out['size'] = size
     return lines + _hold_out(cfg, held_out)
 
@@ -188,8 +189,17 @@ def _is_drawn(source: dict[str, Any] | None) -> bool:
 
 def _loader(template: ConfigDict, source: dict[str, Any]) -> dict[str, Any]:
     """A loader of that source, set as the config's own loader is."""
-    loading = {k: template[k] for k in LOADING if k in template}
     pairs = template.get('dataset', template)
+    kind = pairs.get('type', 'PairDataset')
+    if kind not in ('PairDataset', 'ShardLoader'):
+        if source['type'] == 'ShardLoader':
+            raise ConfigError(
+                f'--data: a {kind} takes pictures that can be asked '
+                'for one by one, not shards: name the data that they were '
+                'made from'
+            )
+        return {**template, 'dataset': {**pairs, 'source': source}}
+    loading = {k: template[k] for k in LOADING if k in template}
     transform = {k: pairs[k] for k in TRANSFORM if k in pairs}
     masks = {k: pairs[k] for k in MASKS if k in pairs}
     if source['type'] == 'ShardLoader':

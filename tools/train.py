@@ -68,7 +68,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         default=[],
         metavar='KIND:PATH',
         help='scenes (the default), coco:/folder, karpathy:/dataset.json, '
-        'csv:/table.csv, folders:/folder, labels:/file or '
+        'csv:/table.csv, folders:/folder, labels:/file, llava:/file.json or '
         'shards:/path/{000..999}.tar; several times for several data sets',
     )
     parser.add_argument(
@@ -179,6 +179,12 @@ def build_runner(args: argparse.Namespace, console: Console) -> SparcRunner:
     keep_features(cfg, say)
     if cfg.get('tokenizer'):
         use_tokenizer(cfg, cfg.work_dir, say)
+    if cfg.model.get('language'):
+        # Not for everyone: transformers takes seconds to import.
+        from sparc_vlm.captioning.recipe import use_captioner
+
+        for line in use_captioner(cfg):
+            say(line)
     cfg.setdefault('runner_type', 'sparc_vlm.SparcRunner')
     return RUNNERS.build(cfg)
 

@@ -5,6 +5,7 @@ that a config needs `custom_imports` of it and no more.
 """
 
 import sparc_vlm  # noqa: F401 (stand-ins and registries first)
+from sparc_vlm.captioning.attribution import Attribution
 from sparc_vlm.captioning.captioner import Captioner
 from sparc_vlm.captioning.chat import (
     IGNORED,
@@ -13,6 +14,7 @@ from sparc_vlm.captioning.chat import (
     ChatFormat,
     Conversation,
 )
+from sparc_vlm.captioning.dataset import ChatDataset
 from sparc_vlm.captioning.eyes import SparcEyes
 from sparc_vlm.captioning.huggingface_eyes import HuggingFaceEyes
 from sparc_vlm.captioning.language import Language
@@ -20,14 +22,19 @@ from sparc_vlm.captioning.loaded import LoadedCaptioner
 from sparc_vlm.captioning.loading import load
 from sparc_vlm.captioning.perceiver import PerceiverResampler
 from sparc_vlm.captioning.projectors import MLPProjector, PixelShuffleProjector
+from sparc_vlm.captioning.sample_hook import CaptionSampleHook
+from sparc_vlm.captioning.rerank import Rerank
 from sparc_vlm.captioning.saving import CaptionerExportHook, save
 
 __all__ = [
     'IGNORED',
     'IMAGE',
+    'CaptionSampleHook',
+    'Attribution',
     'Captioner',
     'CaptionerExportHook',
     'ChatBatch',
+    'ChatDataset',
     'ChatFormat',
     'Conversation',
     'HuggingFaceEyes',
@@ -36,6 +43,7 @@ __all__ = [
     'MLPProjector',
     'PerceiverResampler',
     'PixelShuffleProjector',
+    'Rerank',
     'SparcEyes',
     'load',
     'save',

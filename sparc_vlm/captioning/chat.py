@@ -68,8 +68,11 @@ class ChatIds(NamedTuple):
     was_cut: bool
 
 
-class TooLongError(UsageError):
-    """Picture and answer alone are longer than a conversation may be."""
+class ConversationError(UsageError):
+    """A conversation that cannot be learned from, or answered.
+
+    Its picture and answer alone are too long, say, or there is no answer.
+    """
 
 
 class ChatFormat:
@@ -116,9 +119,9 @@ class ChatFormat:
         """Conversations to learn from, padded on the right.
 
         Raises:
-            TooLongError: One cannot be cut without losing its answer.
-            ValueError: One has no answer, or none is asked, or the template
-                does not take it.
+            ConversationError: One cannot be cut without losing its answer,
+                has none, or does not ask.
+            ValueError: The template does not take one.
         """
         return self.batch([self.encode(each) for each in conversations])
 
@@ -132,8 +135,9 @@ class ChatFormat:
             prompts: Turns of each, the last one the user's.
 
         Raises:
-            TooLongError: One cannot be cut to `max_length`.
-            ValueError: None is asked, or the template does not take it.
+            ConversationError: One cannot be cut to `max_length`, or does not
+                ask.
+            ValueError: The template does not take one.
         """
         encoded = [self._encode(list(turns), True) for turns in prompts]
         return self.batch(encoded, left=True)
@@ -141,7 +145,7 @@ class ChatFormat:
     def encode(self, conversation: Conversation) -> ChatIds:
         """One conversation to learn from; see `training`."""
         if all(role != ANSWERS for role, _ in conversation.turns):
-            raise UsageError('a conversation without an answer teaches none')
+            raise ConversationError('there is no answer to learn')
         return self._encode(list(conversation.turns), False)
 
     def batch(
@@ -170,7 +174,7 @@ class ChatFormat:
         """Ids of a conversation, cut until it fits."""
         turns = [(role, self.template.clean(text)) for role, text in turns]
         if (ANSWERS, '') in turns:
-            raise UsageError('an empty answer teaches to say nothing')
+            raise ConversationError('an answer is empty')
         was_cut = False
         while True:
             ids, labels = self._tokens(turns, prompt)
@@ -227,7 +231,7 @@ class ChatFormat:
         answers = [i for i, (role, _) in enumerate(turns) if role == ANSWERS]
         if prompt or len(answers) < 2:
             needed = too_many + self.max_length
-            raise TooLongError(
+            raise ConversationError(
                 f'the picture and what cannot be cut are {needed} tokens, '
                 f'and max_length is {self.max_length}: raise it'
             )
@@ -275,4 +279,4 @@ def _with_picture(turns: Sequence[Turn]) -> list[Turn]:
         if role == 'user':
             turns[place] = (role, f'{PICTURE}\n{text}'.strip())
             return turns
-    raise UsageError('a conversation begins with what the user says')
+    raise ConversationError('the user says nothing')

@@ -21,8 +21,8 @@ def data_from_flag(flag: str) -> Found:
 
     Args:
         flag: 'scenes', 'coco:/folder', 'karpathy:/dataset.json',
-            'csv:/table.csv', 'folders:/folder', 'labels:/file' or
-            'shards:/path/{000..999}.tar'.
+            'csv:/table.csv', 'folders:/folder', 'labels:/file',
+            'llava:/file.json' or 'shards:/path/{000..999}.tar'.
 
     Returns:
         `train`: config of a `PairSource`, or for shards
@@ -178,6 +178,14 @@ def _labels(path: str) -> Found:
     return _table(path, 'LabelLists', 'path')
 
 
+def _llava(path: str) -> Found:
+    found = _table(path, 'LlavaConversations', 'annotations')
+    # Pictures are named from the folder on that has those of all data sets.
+    for config in filter(None, found.values()):
+        config.setdefault('images', str(Path(path).parent))
+    return found
+
+
 def _table(path: str, kind: str, argument: str) -> Found:
     """A file, and the one of the same name with val for train, if any."""
     file = Path(path)
@@ -223,6 +231,7 @@ KINDS: dict[str, Callable[[str], Found]] = {
     'csv': _csv,
     'folders': _folders,
     'labels': _labels,
+    'llava': _llava,
     'shards': _shards,
 }
 

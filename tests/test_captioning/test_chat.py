@@ -13,7 +13,7 @@ from sparc_vlm.captioning.chat import (
     IMAGE,
     ChatFormat,
     Conversation,
-    TooLongError,
+    ConversationError,
     load_format,
 )
 from tests.test_captioning.tiny_language import (
@@ -99,7 +99,7 @@ def test_a_cut_spares_picture_and_answers(template):
         talk = conversation(rng)
         try:
             found = form.encode(talk)
-        except TooLongError:
+        except ConversationError:
             # Not even its first answer fits.
             alone = one('', answers(talk)[0])
             assert len(chat(template, form.image_tokens).encode(alone).ids) > (
@@ -158,9 +158,9 @@ def test_a_cut_character_is_left_out_whole():
 
 
 def test_what_cannot_be_cut_is_said():
-    with pytest.raises(TooLongError, match=r'are \d+ tokens, and max_length'):
+    with pytest.raises(ConversationError, match=r'are \d+ tokens, and max_length'):
         chat(max_length=60).training([one(answer='long ' * 20)])
-    with pytest.raises(TooLongError, match='max_length is 20'):
+    with pytest.raises(ConversationError, match='max_length is 20'):
         chat(max_length=20).prompts([[('user', 'What?')]])
     with pytest.raises(ValueError, match='leaves no room for words'):
         chat(image_tokens=400)
@@ -230,13 +230,13 @@ def test_a_system_turn_comes_before_the_picture():
 @pytest.mark.parametrize(
     ('turns', 'said'),
     [
-        ([('user', 'What?')], 'without an answer'),
-        ([('user', 'What?'), ('assistant', ' <image>')], 'an empty answer'),
-        ([('assistant', 'A dog.')], 'begins with what the user says'),
+        ([('user', 'What?')], 'no answer to learn'),
+        ([('user', 'What?'), ('assistant', ' <image>')], 'an answer is empty'),
+        ([('assistant', 'A dog.')], 'the user says nothing'),
     ],
 )
 def test_conversations_that_teach_nothing(turns, said):
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ConversationError, match=said):
         chat().training([Conversation(tuple(turns))])
 
 

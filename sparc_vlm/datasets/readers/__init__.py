@@ -12,6 +12,7 @@ from sparc_vlm.datasets.readers.instances import CocoInstances
 from sparc_vlm.datasets.readers.judgements import Flickr8kJudgements
 from sparc_vlm.datasets.readers.karpathy import KarpathyCaptions
 from sparc_vlm.datasets.readers.labelled import ClassFolders, LabelLists
+from sparc_vlm.datasets.readers.llava import LlavaConversations
 from sparc_vlm.datasets.readers.panoptic import CocoPanoptic
 from sparc_vlm.datasets.readers.pascal_context import PascalContext
 from sparc_vlm.datasets.readers.tables import CsvCaptions
@@ -34,6 +35,7 @@ __all__ = [
     'ImageNetV2',
     'KarpathyCaptions',
     'LabelLists',
+    'LlavaConversations',
     'PascalContext',
     'PascalVoc',
     'SugarCrepe',

@@ -23,13 +23,7 @@ def read_json(path: str | Path, needs: str, reading: Report) -> dict[str, Any]:
         FileNotFoundError: There is no such file.
         ValueError: It is not JSON, or a key is missing.
     """
-    if not Path(path).is_file():
-        raise MissingFileError(f'no annotations at {path}: no such file')
-    try:
-        # Control characters inside strings are met in captions.
-        content = json.loads(read_text(path, reading), strict=False)
-    except json.JSONDecodeError as error:
-        raise UsageError(f'{path} is not JSON: {error}') from error
+    content = load_json(path, reading)
     missing = [
         key
         for key in needs.split()
@@ -41,6 +35,26 @@ def read_json(path: str | Path, needs: str, reading: Report) -> dict[str, Any]:
             f'{", ".join(needs.split())}'
         )
     return content
+
+
+def load_json(path: str | Path, reading: Report) -> Any:
+    """Whatever is in a JSON file.
+
+    Args:
+        path: The file.
+        reading: Counts lines in a wrong encoding.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not JSON.
+    """
+    if not Path(path).is_file():
+        raise MissingFileError(f'no annotations at {path}: no such file')
+    try:
+        # Control characters inside strings are met in captions.
+        return json.loads(read_text(path, reading), strict=False)
+    except json.JSONDecodeError as error:
+        raise UsageError(f'{path} is not JSON: {error}') from error
 
 
 def picture_files(

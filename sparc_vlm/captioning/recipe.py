@@ -1,0 +1,51 @@
+"""Tells the data of a captioner what its model is given.
+
+How large a picture is, how many tokens it becomes and how words are put into
+tokens is the model's matter, and a config says it there alone.
+"""
+
+from __future__ import annotations
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from sparc_vlm.registry import MODELS
+
+
+def use_captioner(cfg: Config) -> list[str]:
+    """Has all data sets of a captioner make what it takes.
+
+    Args:
+        cfg: The config of a captioner; changed in place.
+
+    Returns:
+        Lines that say what it takes.
+
+    Raises:
+        ValueError: Parts of the model that do not fit.
+        WeightsError: The eyes' checkpoint is not there, or damaged.
+    """
+    model = cfg.model
+    with DefaultScope.overwrite_default_scope('sparc_vlm'):
+        eyes = MODELS.build(model.eyes)
+        widths = dict(in_dims=eyes.embed_dims, out_dims=1)
+        with torch.device('meta'):
+            projector = MODELS.build(dict(model.projector) | widths)
+    tokens = projector.num_tokens(eyes.grid)
+    language = {
+        key: model.language[key]
+        for key in ('path', 'gguf_file')
+        if key in model.language
+    }
+    loaders = cfg.train_dataloader
+    for loader in loaders if isinstance(loaders, list) else [loaders]:
+        dataset = loader.dataset
+        dataset.update(image_size=eyes.image_size, resize=eyes.resize)
+        chat = dataset.get('chat') or {}
+        dataset.chat = dict(chat, **language, image_tokens=tokens)
+    size = eyes.image_size
+    return [
+        f'captioner: {size} x {size} pixels, {eyes.grid[0]} x {eyes.grid[1]} '
+        f'patches, {tokens} tokens of {language["path"]}'
+    ]
