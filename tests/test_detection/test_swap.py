@@ -13,7 +13,7 @@ from tests.test_detection.recipes import CONFIGS, arguments
 from tools import train
 
 README = CONFIGS.parent / 'README.md'
-CHECKPOINT = 'work_dirs/sparc_vitb16/model'
+CHECKPOINT = 'sparc/model'
 TINY = {
     'train_cfg.max_epochs': 1,
     'param_scheduler.0.end': 1,
@@ -43,7 +43,10 @@ def lines():
 
 
 def test_the_swap_is_five_lines():
-    assert len(lines().splitlines()) == 5
+    base, swap = lines().split('\n\n')
+    assert base.startswith("_base_ = 'mmdet::")
+    assert len(swap.splitlines()) == 5
+    assert max(map(len, swap.splitlines())) < 80
 
 
 @pytest.mark.usefixtures('fresh')

@@ -1,8 +1,6 @@
 # ViTDet's schedule: about 100 epochs of COCO in batches of 64, AdamW, layer
 # decay 0.7, two steps down at the end.
-train_cfg = dict(
-    type='sparc_vlm.BoxLoop', max_iters=184375, val_interval=5000
-)
+train_cfg = dict(type='sparc_vlm.BoxLoop', max_iters=184375, val_interval=5000)
 optim_wrapper = dict(
     type='sparc_vlm.AutocastOptimWrapper',
     constructor='sparc_vlm.LayerDecayConstructor',
