@@ -2,6 +2,8 @@
 
 from sparc_vlm.evaluation.task import Task, TaskResult, progress_bar
 from sparc_vlm.evaluation.tasks import (
+    POPE,
+    Captioning,
     Classification,
     Foils,
     Grounding,
@@ -17,6 +19,8 @@ from sparc_vlm.evaluation.tasks import (
 from sparc_vlm.evaluation.word_order import WordOrder
 
 __all__ = [
+    'POPE',
+    'Captioning',
     'Classification',
     'Foils',
     'Grounding',

@@ -14,9 +14,10 @@ from sparc_vlm.evaluation.average_precision import (
     PrecisionScores,
     precision_scores,
 )
+from sparc_vlm.evaluation.bleu_scores import BleuScores
 from sparc_vlm.evaluation.statistics import Scores
 
-AnyScores = Scores | PrecisionScores
+AnyScores = Scores | PrecisionScores | BleuScores
 
 
 def scores_of(
@@ -30,7 +31,8 @@ def scores_of(
     how many words were asked for. Samples may give shares and the metric
     percent. A mean IoU is taken apart where each sample has the metric's
     intersections and unions, a class each, under `pixels`; an average
-    precision where each has what its detections were matched with.
+    precision where each has what its detections were matched with; BLEU
+    where each has its counts under `ngrams`.
 
     Args:
         metric: Name of the metric.
@@ -47,6 +49,11 @@ def scores_of(
         return _mean_iou(metric, results, tables, keys)
     if keys and 'groups' in results[0]:
         return _average_precision(metric, results, tables, keys)
+    if keys and metric.startswith('bleu_') and 'ngrams' in tables[0][keys[0]]:
+        order = int(metric.removeprefix('bleu_'))
+        rows = [[table[key] for key in keys] for table in tables]
+        scores = BleuScores.of_samples(order, rows)
+        return _confirmed(metric, scores, results, tables, keys)
     weighing = _weighing(metric, results)
     if weighing is None:
         return None

