@@ -22,8 +22,8 @@ from sparc_vlm.captioning.loaded import LoadedCaptioner
 from sparc_vlm.captioning.loading import load
 from sparc_vlm.captioning.perceiver import PerceiverResampler
 from sparc_vlm.captioning.projectors import MLPProjector, PixelShuffleProjector
-from sparc_vlm.captioning.sample_hook import CaptionSampleHook
 from sparc_vlm.captioning.rerank import Rerank
+from sparc_vlm.captioning.sample_hook import CaptionSampleHook
 from sparc_vlm.captioning.saving import CaptionerExportHook, save
 
 __all__ = [
