@@ -24,7 +24,10 @@ arms = [
     dict(
         name='random',
         config=_config,
-        options={'model.encoders.tokenizer.path': f'{_clip}/tokenizer'},
+        options={
+            'model.encoders.tokenizer.type': 'CaptionTokenizer',
+            'model.encoders.tokenizer.path': f'{_clip}/tokenizer',
+        },
     ),
     dict(name='CLIP', config=_config, options={_start: _clip}),
     dict(name='SPARC', config=_config, options={_start: _sparc}),

@@ -18,13 +18,16 @@ options = {'train_cfg.val_begin': 10**9}
 baseline = 'CLIP'
 _config = 'projects/detection/configs/words_vitmini_scenes.py'
 _start = 'model.init_cfg.checkpoint'
-_tokenizer = 'model.encoders.tokenizer.path'
+_tokenizer = 'model.encoders.tokenizer'
 _clip = f'{_pretrained}/clip/seed{{seed}}/model'
 arms = [
     dict(
         name='random',
         config=_config,
-        options={_tokenizer: f'{_clip}/tokenizer'},
+        options={
+            f'{_tokenizer}.type': 'CaptionTokenizer',
+            f'{_tokenizer}.path': f'{_clip}/tokenizer',
+        },
     ),
     dict(name='CLIP', config=_config, options={_start: _clip}),
     *(
