@@ -158,7 +158,9 @@ def test_a_cut_character_is_left_out_whole():
 
 
 def test_what_cannot_be_cut_is_said():
-    with pytest.raises(ConversationError, match=r'are \d+ tokens, and max_length'):
+    with pytest.raises(
+        ConversationError, match=r'are \d+ tokens, and max_length'
+    ):
         chat(max_length=60).training([one(answer='long ' * 20)])
     with pytest.raises(ConversationError, match='max_length is 20'):
         chat(max_length=20).prompts([[('user', 'What?')]])

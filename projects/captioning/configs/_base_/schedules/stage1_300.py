@@ -1,0 +1,14 @@
+# 300 updates of the projector alone, AdamW, cosine: minutes on two cores.
+train_cfg = dict(type='PretrainLoop', max_iters=300)
+optim_wrapper = dict(
+    type='AutocastOptimWrapper',
+    constructor='GroupingConstructor',
+    dtype='bfloat16',
+    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.0),
+    accumulative_counts=1,
+    clip_grad=dict(max_norm=1.0),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-3, by_epoch=False, end=9),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=9, eta_min=0),
+]
