@@ -38,6 +38,7 @@ LOADED_BY = {
     'model': 'sparc_vlm.load',
     'detector': 'sparc_vlm.detection.load',
     'captioner': 'sparc_vlm.captioning.load',
+    'vision': 'sparc_vlm.captioning.load_vision',
 }
 """Who loads a folder, by what its config describes."""
 

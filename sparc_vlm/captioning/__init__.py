@@ -25,6 +25,7 @@ from sparc_vlm.captioning.projectors import MLPProjector, PixelShuffleProjector
 from sparc_vlm.captioning.rerank import Rerank
 from sparc_vlm.captioning.sample_hook import CaptionSampleHook
 from sparc_vlm.captioning.saving import CaptionerExportHook, save
+from sparc_vlm.captioning.vision import Vision, load_vision
 
 __all__ = [
     'IGNORED',
@@ -45,6 +46,8 @@ __all__ = [
     'PixelShuffleProjector',
     'Rerank',
     'SparcEyes',
+    'Vision',
     'load',
+    'load_vision',
     'save',
 ]

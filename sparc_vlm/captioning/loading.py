@@ -122,12 +122,22 @@ def _read(
         ) from error
     if language is not None:
         source.update(path=str(language), gguf_file=None)
+    locate_eyes(eyes, folder)
+    cfg.update(type='Captioner', language=source)
+    return cfg, trained_with
+
+
+def locate_eyes(eyes: dict[str, Any], folder: Path) -> None:
+    """Gives a described part its place on this machine.
+
+    Args:
+        eyes: What their `describe` gave; changed in place.
+        folder: Where their `write` has written them.
+    """
     for part in (eyes, (eyes.get('vision') or {}).get('init_cfg') or {}):
         for key in ('checkpoint', 'path'):
             if part.get(key) == EYES:
                 part[key] = str(folder / EYES)
-    cfg.update(type='Captioner', language=source)
-    return cfg, trained_with
 
 
 def _check(

@@ -65,21 +65,21 @@ def save(
     language = captioner.language
     if with_eyes:
         captioner.eyes.write(folder)
-    _write_weights(select_prefix(weights, 'projector.'), folder / PROJECTOR)
+    write_projector(select_prefix(weights, 'projector.'), folder)
     source = dict(
         language.source, lora=language.lora, fingerprint=language.fingerprint
     )
     if language.has_lora:
-        with _replaced(folder / ADAPTER) as new:
+        with replaced_folder(folder / ADAPTER) as new:
             own = select_prefix(weights, 'language.model.')
             write_adapter(language.model, new, own)
     elif not language.is_frozen:
-        with _replaced(folder / LANGUAGE) as new:
+        with replaced_folder(folder / LANGUAGE) as new:
             own = select_prefix(weights, 'language.model.')
             language.model.save_pretrained(new, state_dict=own)
             language.tokenizer.save_pretrained(new)
         source.update(path=LANGUAGE, gguf_file=None, fingerprint=None)
-    write_json(folder / LANGUAGE_FILE, _plain(source))
+    write_json(folder / LANGUAGE_FILE, plain(source))
     described = dict(
         eyes=captioner.eyes.describe(),
         projector=model_cfg['projector'],
@@ -89,7 +89,7 @@ def save(
     )
     write_json(
         folder / hub.CONFIG_FILE,
-        {'format': hub.FORMAT, PART: _plain(described)},
+        {'format': hub.FORMAT, PART: plain(described)},
     )
     return folder
 
@@ -120,23 +120,28 @@ class CaptionerExportHook(hub.ExportHook):
         self._has_eyes = True
 
 
-def _write_weights(weights: dict[str, Tensor], file: Path) -> None:
+def write_projector(weights: dict[str, Tensor], folder: Path) -> None:
+    """Writes the weights of a projector, whole or not at all."""
     state = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
-    with atomic_file(file) as opened:
-        opened.write(serialise(state))
+    with atomic_file(folder / PROJECTOR) as file:
+        file.write(serialise(state))
 
 
-def _plain(value: Any) -> Any:
-    """What JSON holds of a config."""
+def plain(value: Any) -> Any:
+    """A config as JSON holds it."""
     return json.loads(json.dumps(value, default=str))
 
 
 @contextmanager
-def _replaced(folder: Path) -> Iterator[Path]:
-    """A folder to write to, which takes the place of the old one at last."""
+def replaced_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write to, which takes the place of the old one at last.
+
+    Args:
+        folder: Need not be there.
+    """
     new = folder.with_name(f'{folder.name}.{os.getpid()}')
     shutil.rmtree(new, ignore_errors=True)
-    new.mkdir()
+    new.mkdir(parents=True)
     try:
         yield new
         shutil.rmtree(folder, ignore_errors=True)
