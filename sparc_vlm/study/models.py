@@ -21,7 +21,8 @@ def open_model(name: str, device: str = 'cpu') -> Any:
     """A model to measure.
 
     Args:
-        name: What `sparc_vlm.load` or `sparc_vlm.detection.load` takes;
+        name: What `sparc_vlm.load`, `sparc_vlm.detection.load` or
+            `sparc_vlm.captioning.load` takes;
             'open_clip:NAME[:WEIGHTS]', where
             the weights are a file or a name that open_clip knows, or
             'open_clip:local-dir:FOLDER'; or 'hf:FOLDER' for a CLIP model of
@@ -39,6 +40,11 @@ def open_model(name: str, device: str = 'cpu') -> Any:
         from sparc_vlm import detection
 
         return detection.load(name, device)
+    if is_captioner(name):
+        # Nor for everyone: peft does as well.
+        from sparc_vlm import captioning
+
+        return captioning.load(name, device)
     if not name.startswith(PREFIXES):
         return sparc_vlm.load(name, device)
     from sparc_vlm.adapters import HuggingFaceClip, OpenClipModel
@@ -59,12 +65,26 @@ def is_detector(name: str) -> bool:
     Args:
         name: As `open_model` takes it.
     """
+    return _has_part(name, 'detector')
+
+
+def is_captioner(name: str) -> bool:
+    """Whether a model is a captioner, by the config in its folder.
+
+    Args:
+        name: As `open_model` takes it.
+    """
+    return _has_part(name, 'captioner')
+
+
+def _has_part(name: str, part: str) -> bool:
+    """Whether the config in a model's folder describes such a part."""
     try:
         folder = hub.model_folder(Path(name).expanduser())
         content = json.loads((folder / hub.CONFIG_FILE).read_text('utf-8'))
     except (OSError, ValueError):
         return False
-    return isinstance(content, dict) and 'detector' in content
+    return isinstance(content, dict) and part in content
 
 
 def best_device() -> str:
