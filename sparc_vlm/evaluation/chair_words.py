@@ -18,7 +18,7 @@ COCO_WORDS: dict[str, str] = {
     'bicycle': 'bicycle bike mountain_bike road_bike tricycle',
     'car': 'car automobile suv sedan taxi cab taxi_cab minivan jeep '
     'race_car police_car sports_car convertible hatchback station_wagon',
-    'motorcycle': 'motorcycle motorbike motor_bike dirt_bike moped scooter '
+    'motorcycle': 'motorcycle motorbike motor_bike dirt_bike moped '
     'motor_scooter motor_cycle vespa',
     'airplane': 'airplane plane air_plane aeroplane jet jet_plane airliner '
     'jetliner aircraft biplane fighter_jet seaplane propeller_plane',
@@ -92,7 +92,7 @@ COCO_WORDS: dict[str, str] = {
     'potted plant': 'potted_plant houseplant house_plant flowerpot '
     'flower_pot potted_flower potted_tree pot_plant',
     'bed': 'bed bunk_bed mattress cot',
-    'dining table': 'dining_table table dinner_table kitchen_table desk '
+    'dining table': 'dining_table table dinner_table kitchen_table '
     'picnic_table coffee_table',
     'toilet': 'toilet urinal commode toilet_bowl toilet_seat',
     'tv': 'tv television television_set tv_set monitor computer_monitor '
@@ -120,7 +120,8 @@ COCO_WORDS: dict[str, str] = {
     'toothbrush': 'toothbrush tooth_brush',
 }
 NO_OBJECTS = (
-    'bus_stop bus_station bus_lane bus_driver train_station train_track '
+    'wheel_chair ski_board laptop_keyboard bus_stop bus_station bus_lane '
+    'bus_driver train_station train_track '
     'train_yard train_conductor toy_train truck_driver truck_bed toy_truck '
     'toy_car toy_boat toy_airplane model_airplane model_train car_seat '
     'car_park car_door car_window cable_car horse_shoe horse_trailer '
