@@ -235,7 +235,8 @@ def _hold_out(cfg: Config, source: dict[str, Any] | None) -> list[str]:
             )
             continue
         tasks.append(_on(task, source))
-    cfg.val_evaluator = tasks
+    if cfg.get('val_evaluator') is not None:
+        cfg.val_evaluator = tasks
     cfg.custom_hooks = [_on(h, source) if 'dataset' in h else h for h in hooks]
     return lines
 

@@ -11,27 +11,29 @@ Exit status: 0; 1 if a picture could not be read, while the others are drawn;
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mmengine.logging import MMLogger
 from rich.console import Console
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from sparc_vlm import detection  # noqa: E402
-from sparc_vlm.datasets.images import BrokenImage, decode_image  # noqa: E402
+from sparc_vlm.datasets.images import BrokenImage  # noqa: E402
 from sparc_vlm.detection import Detections, LoadedDetector  # noqa: E402
 from sparc_vlm.detection.words.vocabulary import as_word  # noqa: E402
 from sparc_vlm.errors import UsageError, UserError, sentence  # noqa: E402
 from sparc_vlm.files import reason, write_json  # noqa: E402
 from sparc_vlm.study import best_device  # noqa: E402
 from sparc_vlm.visualization.boxes import draw_boxes  # noqa: E402
+from sparc_vlm.visualization.picture_tools import (  # noqa: E402
+    drawing_places,
+    quietly,
+    read_picture,
+)
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 MOST_SAID = 5
@@ -91,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
         with quietly():
             detector = detection.load(args.model, args.device or best_device())
         names = detector.names(words)
-        for image, place in outputs(args.images, args.out):
+        for image, place in drawing_places(args.images, args.out):
             try:
                 print(look(detector, image, place, words, names, args))
             except BrokenImage as error:
@@ -107,18 +109,6 @@ def main(arguments: list[str] | None = None) -> int:
         said = f'{broken} of {len(args.images)} pictures could not be read'
         console.print(said, style='red', markup=False)
     return FAILED if broken else 0
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Keeps how many keys matched out of the lines about pictures."""
-    logger = MMLogger.get_current_instance()
-    before = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def check(args: argparse.Namespace) -> None:
@@ -150,25 +140,6 @@ def asked_for(words: str | None) -> list[str] | None:
     return list(found)
 
 
-def outputs(
-    images: Sequence[str], folder: Path
-) -> Iterator[tuple[Path, Path]]:
-    """Each picture, and where it is drawn; equal names get a number.
-
-    Args:
-        images: Of the command line.
-        folder: Where all is written.
-    """
-    taken: set[str] = set()
-    for image in map(Path, images):
-        name, number = image.stem, 1
-        while name in taken:
-            number += 1
-            name = f'{image.stem}-{number}'
-        taken.add(name)
-        yield image, folder / f'{name}.png'
-
-
 def look(
     detector: LoadedDetector,
     image: Path,
@@ -192,17 +163,9 @@ def look(
 
     Raises:
         BrokenImage: The picture is not there or cannot be read.
-        UsageError: The folder cannot be written to, or the picture is in it.
+        UsageError: The folder cannot be written to.
     """
-    if place.resolve() == image.resolve():
-        raise UsageError(
-            f'{image} would be drawn over: name another folder with --out'
-        )
-    try:
-        data = image.read_bytes()
-    except OSError as error:
-        raise BrokenImage(str(image), reason(error)) from error
-    picture = decode_image(data, str(image))
+    picture = read_picture(image)
     (found,) = detector.detect([picture], words, args.limit)
     found = found.above(args.threshold)
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,6 +50,11 @@ class WordMaps:
     caption: str
     words: list[str]
     weights: np.ndarray
+
+    def only(self, places: Sequence[int]) -> WordMaps:
+        """Those of some words, such as the nouns, alone."""
+        words = [self.words[place] for place in places]
+        return replace(self, words=words, weights=self.weights[list(places)])
 
     def overlay(self, word: int) -> np.ndarray:
         """The picture with one word's map over it.

@@ -165,3 +165,12 @@ def test_panels_have_the_shape_of_the_picture_and_do_not_overlap():
         assert 0 < box.y0 < box.y1 < 1
     for number, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[:number])
+
+
+def test_some_words_alone():
+    maps = maps_of()
+    chosen = maps.only([5, 1])
+    assert chosen.words == ['sea', 'ruby']
+    assert (chosen.weights == maps.weights[[5, 1]]).all()
+    assert chosen.caption == maps.caption
+    assert titles(draw_word_maps(chosen))[1:] == ['sea', 'ruby']

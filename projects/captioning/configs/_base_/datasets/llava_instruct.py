@@ -8,4 +8,3 @@ train = dict(
     images='data/llava',
 )
 train_dataloader = dict(batch_size=16, dataset=dict(source=train))
-custom_hooks = [dict(type='CaptionSampleHook', dataset=train, interval=500)]

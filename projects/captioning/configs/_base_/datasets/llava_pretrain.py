@@ -1,5 +1,6 @@
 # LLaVA's 558k captioned pictures (blip_laion_cc_sbu_558k.json), the pictures
-# beside it: data/llava_pretrain, or --data llava:/file.json.
+# beside it: data/llava_pretrain, or --data llava:/file.json. Sample captions
+# are of COCO's val split: data/coco, or --val-data.
 train = dict(
     type='LlavaConversations',
     annotations='data/llava_pretrain/blip_laion_cc_sbu_558k.json',
@@ -12,4 +13,9 @@ train_dataloader = dict(
     group=50,
     dataset=dict(type='ChatDataset', source=train, chat=dict(max_length=2048)),
 )
-custom_hooks = [dict(type='CaptionSampleHook', dataset=train, interval=500)]
+held_out = dict(
+    type='CocoCaptions',
+    annotations='data/coco/annotations/captions_val2017.json',
+    images='data/coco/val2017',
+)
+custom_hooks = [dict(type='CaptionSampleHook', dataset=held_out, interval=500)]

@@ -4,5 +4,5 @@ model = dict(
     type='Captioner',
     eyes=dict(type='SparcEyes', checkpoint='work_dirs/sparc_vitb16/model'),
     projector=dict(type='PerceiverResampler', num_latents=64, depth=6),
-    language=dict(path='HuggingFaceTB/SmolLM2-360M-Instruct', lora=None),
+    language=dict(type='Language', path='HuggingFaceTB/SmolLM2-360M-Instruct'),
 )

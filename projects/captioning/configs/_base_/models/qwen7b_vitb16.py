@@ -5,9 +5,9 @@ model = dict(
     eyes=dict(type='SparcEyes', checkpoint='work_dirs/sparc_vitb16/model'),
     projector=dict(type='MLPProjector'),
     language=dict(
+        type='Language',
         path='Qwen/Qwen2.5-7B-Instruct',
         dtype='bfloat16',
         checkpointing=True,
-        lora=None,
     ),
 )

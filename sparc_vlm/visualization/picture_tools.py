@@ -1,0 +1,67 @@
+"""What tools share that take pictures, draw on them, and print a line each."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmengine.logging import MMLogger
+from PIL import Image
+
+from sparc_vlm.datasets.images import BrokenImage, decode_image
+from sparc_vlm.errors import UsageError
+from sparc_vlm.files import reason
+
+
+def read_picture(path: str | Path) -> Image.Image:
+    """A picture's file as upright RGB.
+
+    Raises:
+        BrokenImage: It is not there or cannot be read.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise BrokenImage(str(path), reason(error)) from error
+    return decode_image(data, str(path))
+
+
+def drawing_places(
+    images: Sequence[str], folder: Path
+) -> Iterator[tuple[Path, Path]]:
+    """Each picture, and where it is drawn; equal names get a number.
+
+    Args:
+        images: Of the command line.
+        folder: Where all is written.
+
+    Raises:
+        ValueError: A picture would be drawn over.
+    """
+    taken: set[str] = set()
+    for image in map(Path, images):
+        name, number = image.stem, 1
+        while name in taken:
+            number += 1
+            name = f'{image.stem}-{number}'
+        taken.add(name)
+        place = folder / f'{name}.png'
+        if place.resolve() == image.resolve():
+            raise UsageError(
+                f'{image} would be drawn over: name another folder with --out'
+            )
+        yield image, place
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keeps how many keys matched out of the lines about pictures."""
+    logger = MMLogger.get_current_instance()
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
