@@ -175,6 +175,28 @@ def test_layers_that_are_computed_again_change_nothing(language):
         torch.testing.assert_close(fast[name], gradient, msg=name)
 
 
+@pytest.mark.parametrize('way', ['weights', 'autocast'])
+def test_half_precision_is_the_same_but_for_rounding(language, way):
+    dtype = 'bfloat16' if way == 'weights' else 'float32'
+    model = build(captioner_cfg(language, dict(LORA, dtype=dtype)))
+    exact = build(captioner_cfg(language, LORA))
+    images, chat = pictures(3), training(model, *TURNS)
+    with torch.autocast('cpu', torch.bfloat16, enabled=way == 'autocast'):
+        found = model(images, chat, mode='loss')['loss']
+        logits = model(images, chat)
+    assert found.dtype == logits.dtype == torch.float32
+    expected = exact(images, chat, mode='loss')['loss']
+    torch.testing.assert_close(found, expected, rtol=0.05, atol=0)
+    assert found != expected
+    found.backward()
+    expected.backward()
+    rounded, gradient = (
+        one.projector.mlp.layers[0].weight.grad.flatten()
+        for one in (model, exact)
+    )
+    assert torch.cosine_similarity(rounded, gradient, 0) > 0.95
+
+
 def test_what_does_not_fit_is_said(model):
     images, chat = pictures(1), training(model, TURNS[0])
     few = ChatBatch(*(part[:, 1:] for part in chat))

@@ -30,7 +30,6 @@ def folder(tmp_path_factory):
 
 def save_other(model, folder):
     """A model of another kind with the tiny tokenizer."""
-    torch.manual_seed(0)
     model.save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
     return str(folder)
@@ -41,25 +40,32 @@ def ids(language):
     return found.input_ids
 
 
-def test_logits_are_those_of_transformers(folder, tmp_path):
+@pytest.fixture(scope='module', params=['llama', 'gpt2'])
+def path(request, folder, tmp_path_factory):
+    """Where positions are relative, and where each has its embedding."""
+    if request.param == 'llama':
+        return str(folder)
     sizes = dict(n_embd=32, n_layer=2, n_head=2, vocab_size=259)
     marks = dict(bos_token_id=None, eos_token_id=2)
-    other = GPT2LMHeadModel(GPT2Config(**sizes, **marks))
-    for path in (str(folder), save_other(other, tmp_path)):
-        language = Language(path).eval()
-        given = ids(language)
-        mask = torch.ones_like(given, dtype=torch.bool)
-        hidden = language.hidden(language.embed(given), mask)
-        model = AutoModelForCausalLM.from_pretrained(path)
-        expected = model(given).logits
-        torch.testing.assert_close(language.head(hidden), expected)
-        assert language.embed_dims == hidden.shape[-1] == 32
-        assert language.end_ids == [2]
-        assert not any(w.requires_grad for w in language.parameters())
+    torch.manual_seed(0)
+    config = GPT2Config(**sizes, **marks, initializer_range=0.5)
+    return save_other(GPT2LMHeadModel(config), tmp_path_factory.mktemp('gpt2'))
 
 
-def test_padding_on_either_side_changes_nothing(folder):
-    language = Language(str(folder)).eval()
+def test_logits_are_those_of_transformers(path):
+    language = Language(path).eval()
+    given = ids(language)
+    mask = torch.ones_like(given, dtype=torch.bool)
+    hidden = language.hidden(language.embed(given), mask)
+    expected = AutoModelForCausalLM.from_pretrained(path)(given).logits
+    torch.testing.assert_close(language.head(hidden), expected)
+    assert language.embed_dims == hidden.shape[-1] == 32
+    assert language.end_ids == [2]
+    assert not any(w.requires_grad for w in language.parameters())
+
+
+def test_padding_on_either_side_changes_nothing(path):
+    language = Language(path).eval()
     given = ids(language)
     count = given.shape[1]
     alone = language.hidden(language.embed(given), torch.ones(1, count) > 0)
