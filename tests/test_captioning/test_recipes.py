@@ -10,8 +10,10 @@ import pytest
 
 from sparc_vlm import captioning
 from sparc_vlm.captioning.conversations import DESCRIBE
-from sparc_vlm.datasets.scenes import Scenes
+from sparc_vlm.captioning.recipe import use_captioner
+from sparc_vlm.datasets import Scenes, write_shards
 from sparc_vlm.engine import load_config, read_checkpoint
+from sparc_vlm.registry import DATASETS
 from tests.test_configs import comment
 from tests.test_detection.recipes import arguments
 from tools import train
@@ -70,9 +72,10 @@ def run(drawn, tiny_language, tiny_pretrained, tmp_path_factory):
     """Trains a recipe for a step, once; returns its work folder."""
     done = {}
 
-    def train_once(name):
-        if name in done:
-            return done[name]
+    def train_once(name, **more):
+        key = (name, *more)
+        if key in done:
+            return done[key]
         folder = tmp_path_factory.mktemp(name)
         options = {
             'model.eyes.checkpoint': tiny_pretrained,
@@ -96,9 +99,10 @@ def run(drawn, tiny_language, tiny_pretrained, tmp_path_factory):
         flags = ['--data', drawn[kind], '--work-dir', str(folder)]
         if kind == 'llava':
             flags += ['--val-data', drawn['coco']]
+        options |= more
         given = [str(CONFIGS / f'{name}.py'), *flags, *arguments(options)]
         assert train.main(given) == 0
-        done[name] = folder
+        done[key] = folder
         return folder
 
     return train_once
@@ -146,6 +150,50 @@ def test_the_second_stage_begins_with_the_first_ones_projector(name, run):
     # One update of Adam goes no further than its rate.
     assert 0 < max(moved) < 2 * rate
     assert any('lora_' in key for key in two)
+
+
+def test_half_precision_in_rounds_with_recomputation(run):
+    name = 'smollm2_vitmini_scenes_stage2'
+    # Two rounds of a picture each are nearly one batch of two.
+    saving = {
+        'optim_wrapper.dtype': 'bfloat16',
+        'optim_wrapper.accumulative_counts': 2,
+        'model.language.checkpointing': True,
+        'train_dataloader.batch_size': 1,
+        'train_dataloader.dataset.questions': 0.0,
+    }
+    plain = {'train_dataloader.dataset.questions': 0.0}
+    (one,), (two,) = (logged(run(name, **more)) for more in (plain, saving))
+    assert one['loss'] == pytest.approx(two['loss'], rel=0.1)
+    assert one['grad_norm'] == pytest.approx(two['grad_norm'], rel=0.3)
+
+
+def test_data_are_told_what_the_model_takes(tiny_language, tiny_pretrained):
+    cfg = load_config(
+        CONFIGS / 'smollm2_vitmini_scenes_stage1.py',
+        {
+            'model.eyes.checkpoint': tiny_pretrained,
+            'model.language.path': tiny_language,
+        },
+    )
+    cfg.train_dataloader = [cfg.train_dataloader, cfg.train_dataloader]
+    (line,) = use_captioner(cfg)
+    assert line.startswith('captioner: 32 x 32 pixels, 4 x 4 patches, 4 tok')
+    for loader in cfg.train_dataloader:
+        dataset = DATASETS.build(loader.dataset)
+        assert (dataset.image_size, dataset.resize) == (32, 'stretch')
+        assert dataset.chat.image_tokens == 4
+        assert dataset.chat.max_length == 160
+        assert dataset.chat.tokenizer.name_or_path == tiny_language
+
+
+def test_shards_are_refused(tmp_path, capfd):
+    write_shards(Scenes('val', 32, 2), tmp_path, 2)
+    name = str(CONFIGS / 'smollm2_vitmini_scenes_stage1.py')
+    shards = next(tmp_path.glob('*.tar'))
+    assert train.main([name, '--data', f'shards:{shards}']) == train.USAGE
+    said = capfd.readouterr().err
+    assert 'a ChatDataset takes pictures that can be asked for' in said
 
 
 def test_a_missing_first_stage_is_said(tmp_path, capfd, tiny_pretrained):
