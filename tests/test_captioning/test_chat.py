@@ -7,6 +7,8 @@ from functools import cache
 
 import pytest
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from sparc_vlm.captioning.chat import (
     IGNORED,
@@ -289,3 +291,31 @@ def test_loaded_from_the_folder_of_a_language_model(tmp_path):
     assert form.encode(one()) == chat(max_length=100).encode(one())
     with pytest.raises(ValueError, match='cannot load the tokenizer of'):
         load_format(str(tmp_path), 3)
+
+
+@pytest.mark.parametrize('scheme', ['first', 'always'])
+def test_a_tokenizer_that_puts_blanks_into_its_words(scheme):
+    # As Llama's: a text that is put into tokens by itself gets a blank.
+    marks = ['<unk>', '<s>', '</s>']
+    letters = sorted({*LETTERS, *'[]/INST', *'Whatsi?Adog.', '▁'})
+    vocabulary = {name: i for i, name in enumerate([*marks, *letters])}
+    backend = Tokenizer(models.BPE(vocabulary, [], unk_token='<unk>'))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
+    backend.decoder = decoders.Metaspace(prepend_scheme=scheme)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        bos_token='<s>',
+        eos_token='</s>',
+        unk_token='<unk>',
+    )
+    tokenizer.chat_template = '{{ bos_token }}' + LLAMA
+    form, rng = ChatFormat(tokenizer, 3), random.Random(2)
+    for _ in range(30):
+        talk = conversation(rng)
+        found = form.encode(talk)
+        said = [' '.join(answer.split()) for answer in answers(talk)]
+        kept = [' '.join(part.split()) for part in learned(form, found.labels)]
+        assert kept == said
+        assert found.ids.count(IMAGE) == 3
+        assert found.ids.count(tokenizer.bos_token_id) == 1
+        assert found.ids[0] == tokenizer.bos_token_id

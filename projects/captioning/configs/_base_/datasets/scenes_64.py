@@ -3,6 +3,7 @@ train_dataloader = dict(
     type='PairLoader',
     batch_size=16,
     num_workers=1,
+    group=8,
     dataset=dict(
         type='ChatDataset',
         source=dict(type='Scenes', split='train', size=64, num_images=100000),
