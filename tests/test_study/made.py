@@ -15,6 +15,7 @@ from sparc_vlm import hub
 from sparc_vlm.datasets.tokenizer import CaptionTokenizer
 from sparc_vlm.study import Runner, build_tasks, figures, read_study
 from sparc_vlm.study import run as running
+from sparc_vlm.study.plan import StudyArm
 from sparc_vlm.study.progress import StudyProgress
 from tests.test_evaluation.colour_world import ColourModel
 from tests.test_models.tiny_models import WORDS, build, model_cfg
@@ -119,3 +120,16 @@ def run(path, work_dir, lines=None, **more):
     runner = runner_of(path, work_dir, lines, **more)
     runner.run(list(runner.study.arms))
     return runner
+
+
+def leave_models(folder, study, arms, inside='tokenizer'):
+    """What arms of another study leave behind, as empty folders, by name."""
+    text = (ROOT / 'projects' / f'{study}.py').read_text()
+    places = {}
+    for arm in arms:
+        assert f"'{arm}'" in text
+        places[arm] = folder / StudyArm(arm, (0,)).folder
+        for seed in range(3):
+            made = places[arm] / f'seed{seed}' / 'model' / inside
+            made.mkdir(parents=True, exist_ok=True)
+    return places

@@ -8,15 +8,14 @@ import pytest
 from sparc_vlm.datasets.export import export_scenes
 from sparc_vlm.datasets.scenes import Scenes
 from sparc_vlm.study import build_tasks, read_study
-from sparc_vlm.study.plan import StudyArm
-from tests.test_study.made import ROOT
+from tests.test_study.made import ROOT, leave_models
 
 FOLDER = ROOT / 'projects' / 'detection'
 STARTS = {
-    'swap_scenes': ('scenes', ['CLIP', 'SPARC', 'SPARC+']),
-    'words_scenes': ('scenes', ['CLIP', 'SPARC', 'SPARC+']),
-    'swap_coco2k': ('photographs', ['CLIP', 'SPARC']),
-    'words_flickr8k': ('photographs', ['CLIP', 'SPARC']),
+    'swap_scenes': ('pretraining_study/scenes', ['CLIP', 'SPARC', 'SPARC+']),
+    'words_scenes': ('pretraining_study/scenes', ['CLIP', 'SPARC', 'SPARC+']),
+    'swap_coco2k': ('pretraining_study/photographs', ['CLIP', 'SPARC']),
+    'words_flickr8k': ('pretraining_study/photographs', ['CLIP', 'SPARC']),
 }
 """The pretraining study that each begins with, and which arms of it."""
 
@@ -46,23 +45,10 @@ def write_zipped(scenes, folder, annotations, split):
     shutil.make_archive(folder / pictures, 'zip', scenes / pictures)
 
 
-def pretrained(folder, study, arms):
-    """What arms of a study of pretraining leave behind, as empty folders."""
-    text = (ROOT / f'projects/pretraining_study/{study}.py').read_text()
-    places = {}
-    for arm in arms:
-        assert f"name='{arm}'" in text
-        places[arm] = folder / 'runs' / StudyArm(arm, (0,)).folder
-        for seed in range(3):
-            made = places[arm] / f'seed{seed}' / 'model' / 'tokenizer'
-            made.mkdir(parents=True, exist_ok=True)
-    return places
-
-
 @pytest.mark.parametrize('name', STARTS)
 def test_can_be_begun(name, folder, monkeypatch):
     monkeypatch.chdir(folder)
-    places = pretrained(folder, *STARTS[name])
+    places = leave_models(folder / 'runs', *STARTS[name])
     monkeypatch.setenv('PRETRAINED', str(folder / 'runs'))
     found = read_study(FOLDER / f'{name}.py', ROOT)
     (task,) = build_tasks(found.tasks)
@@ -83,7 +69,7 @@ def test_can_be_begun(name, folder, monkeypatch):
 
 def test_what_is_rare_is_what_is_left_out(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    pretrained(folder, *STARTS['words_scenes'])
+    leave_models(folder / 'runs', *STARTS['words_scenes'])
     monkeypatch.setenv('PRETRAINED', str(folder / 'runs'))
     found = read_study(FOLDER / 'words_scenes.py', ROOT)
     (task,) = build_tasks(found.tasks)

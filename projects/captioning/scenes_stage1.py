@@ -1,0 +1,49 @@
+"""The projector of captioners on drawn scenes, by what eyes they have.
+
+Eyes with random weights, or those that the pretraining study trained at the
+same seed: `python tools/compare.py projects/pretraining_study/scenes.py --only
+CLIP SPARC SPARC+`. PRETRAINED names its work folder, if it is not
+work_dirs/scenes. scenes_stage2.py goes on from here.
+"""
+
+_pretrained = '{{$PRETRAINED:work_dirs/scenes}}'
+custom_imports = dict(imports=['sparc_vlm.captioning'])
+title = 'Captions of drawn scenes, the projector alone'
+note = (
+    'SmolLM2-135M behind frozen eyes of 5 layers, 128 wide; only the '
+    'projector learns, from captions and questions. Test split.'
+)
+seeds = 2
+options = {'custom_hooks': []}
+baseline = 'CLIP'
+_config = 'projects/captioning/configs/smollm2_vitmini_scenes_stage1.py'
+_eyes = 'model.eyes'
+_random = {
+    f'{_eyes}.checkpoint': None,
+    f'{_eyes}.image_size': 64,
+    f'{_eyes}.vision': dict(
+        type='SparcViT', arch='mini', patch_size=8, img_size=64
+    ),
+}
+_starts = {
+    'random': _random,
+    **{
+        name: {
+            f'{_eyes}.checkpoint': f'{_pretrained}/{arm}/seed{{seed}}/model'
+        }
+        for name, arm in (
+            ('CLIP', 'clip'),
+            ('SPARC', 'sparc'),
+            ('SPARC+', 'sparc_plus'),
+        )
+    },
+}
+arms = [
+    dict(name=name, config=_config, options=options)
+    for name, options in _starts.items()
+]
+_test = dict(type='Scenes', split='test', size=64, num_images=500)
+tasks = [
+    dict(type='Captioning', dataset=_test, meteor=False),
+    dict(type='POPE', dataset=_test),
+]

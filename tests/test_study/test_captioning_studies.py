@@ -1,0 +1,79 @@
+"""The studies of captioners: each stage begins where the one before ended."""
+
+import pytest
+
+from sparc_vlm.study import build_tasks, read_study
+from tests.test_datasets.made import write_coco, write_karpathy
+from tests.test_study.made import ROOT, leave_models
+
+FOLDER = ROOT / 'projects' / 'captioning'
+EYES = {
+    'scenes': ('CLIP', 'SPARC', 'SPARC+'),
+    'photographs': ('CLIP', 'SPARC'),
+}
+
+
+@pytest.fixture
+def places(request, tmp_path, monkeypatch):
+    """Small data, and empty folders of all that is begun with."""
+    name = request.param
+    (tmp_path / 'flickr').mkdir()
+    write_karpathy(tmp_path / 'flickr')
+    for split in ('train', 'val'):
+        write_coco(tmp_path / 'coco', split=split)
+    eyes = EYES[name]
+    made = {
+        'PRETRAINED': (f'pretraining_study/{name}', eyes, 'tokenizer'),
+        'STAGE1': (f'captioning/{name}_stage1', ('random', *eyes), 'eyes'),
+        'STAGE2': (f'captioning/{name}_stage2', eyes, 'eyes'),
+    }
+    values = dict(FLICKR8K=tmp_path / 'flickr', COCO=tmp_path / 'coco')
+    for variable, (study, arms, inside) in made.items():
+        values[variable] = tmp_path / variable
+        leave_models(tmp_path / variable, study, arms, inside)
+    for variable, value in values.items():
+        monkeypatch.setenv(variable, str(value))
+    return name, values
+
+
+def test_every_study_is_here():
+    found = {file.stem for file in FOLDER.glob('*.py')}
+    stages = {f'{name}_stage{n}' for name in EYES for n in (1, 2)}
+    assert found == stages | {'scenes_choice'}
+
+
+@pytest.mark.parametrize('places', EYES, indirect=True)
+@pytest.mark.parametrize('stage', [1, 2])
+def test_can_be_begun(places, stage):
+    name, values = places
+    study = read_study(FOLDER / f'{name}_stage{stage}.py', ROOT)
+    assert [arm.name for arm in study.arms] == ['random', *EYES[name]]
+    for arm in study.arms:
+        assert arm.seeds == (0, 1)
+        told = arm.options_at(1)
+        own = f'{arm.folder}/seed1/model'
+        eyes = told['model.eyes.checkpoint']
+        at_random = arm.name == 'random'
+        assert eyes == (None if at_random else f'{values["PRETRAINED"]}/{own}')
+        start = told.get('model.init_cfg.checkpoint')
+        first = f'{values["STAGE1"]}/{own}'
+        assert start == (first if stage == 2 else None)
+        seen = told.get('model.eyes.vision.init_cfg.checkpoint')
+        assert seen == (f'{first}/eyes' if at_random and stage == 2 else None)
+    assert build_tasks(study.tasks)
+
+
+@pytest.mark.parametrize('places', ['scenes'], indirect=True)
+def test_choices_are_measured_on_finished_captioners(places):
+    _, values = places
+    study = read_study(FOLDER / 'scenes_choice.py', ROOT)
+    assert [arm.checkpoint for arm in study.arms] == [
+        f'{values["STAGE2"]}/{arm}/seed0/model'
+        for arm in ('sparc', 'sparc_plus')
+    ]
+    assert [task.name for task in build_tasks(study.tasks)] == [
+        'captioning',
+        'captioning_by_grounding',
+        'captioning_by_likelihood',
+        'attribution',
+    ]
