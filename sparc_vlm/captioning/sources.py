@@ -99,9 +99,6 @@ def _unpack(file: Path, folder: Path) -> None:
     except Exception as error:  # whatever is damaged, or not known
         said = ' '.join(str(error).split())
         raise UsageError(f'transformers cannot read {file}: {said}') from error
-    # Nothing is quantised any more, though transformers says so.
-    model.hf_quantizer = None
-    vars(model.config).pop('quantization_config', None)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
