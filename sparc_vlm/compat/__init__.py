@@ -7,6 +7,8 @@ where the real thing exists.
 
 from __future__ import annotations
 
+import warnings
+
 from sparc_vlm.compat import (
     lvis_numpy,
     mmcv_ops,
@@ -23,6 +25,8 @@ def install() -> None:
     torchvision_ops.install()
     transformers_names.install()
     lvis_numpy.install()
+    # mmengine asks for it, and the version that still has it is pinned.
+    warnings.filterwarnings('ignore', 'pkg_resources is deprecated')
 
 
 def status() -> dict[str, str]:
