@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from sparc_vlm.datasets.readers.listed import Images
-from sparc_vlm.detection.scoring import AREAS, Areas, score_coco
+from sparc_vlm.detection.scoring import score_coco
 from sparc_vlm.detection.tasks.detection_task import (
     DetectionResult,
     DetectionTask,
@@ -29,43 +27,8 @@ class BoxAP(DetectionTask):
 
     Samples: see `DetectionTask.find_and_score`.
 
-    Args:
-        annotations: A file in COCO's layout.
-        images: Folder, zip or tar of its pictures.
-        masks: Whether to measure masks too.
-        name: The first part of the task's keys in a log.
-        batch_size: Pictures that are looked at at a time.
-        max_images: Measures on at most so many pictures.
-        limit: Detections that are kept of a picture.
-        areas: Ranges of areas in pixels of the annotated pictures, by name.
-
-    Raises:
-        FileNotFoundError: A file is not there.
-        ValueError: The file is not in that layout, or has objects without
-            masks where these are measured.
+    Args: as `DetectionTask`.
     """
-
-    def __init__(
-        self,
-        annotations: str | Path,
-        images: Images,
-        masks: bool = False,
-        name: str = 'box_ap',
-        batch_size: int = 16,
-        max_images: int | None = None,
-        limit: int = 100,
-        areas: Areas = AREAS,
-    ) -> None:
-        super().__init__(
-            annotations,
-            images,
-            masks,
-            name,
-            batch_size,
-            max_images,
-            limit,
-            areas,
-        )
 
     def run(
         self, model: Any, progress: Progress | None = None

@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 from sparc_vlm.datasets.images import BrokenImage
 from sparc_vlm.datasets.readers.listed import Images
 from sparc_vlm.detection.detector import Detections
-from sparc_vlm.detection.scoring import Areas, Score
+from sparc_vlm.detection.scoring import AREAS, Areas, Score
 from sparc_vlm.detection.tasks.annotated import AnnotatedBoxes
 from sparc_vlm.detection.words.vocabulary import as_word
 from sparc_vlm.engine.config_error import nearest
@@ -62,12 +62,12 @@ class DetectionTask(Task):
         self,
         annotations: str | Path,
         images: Images,
-        masks: bool,
-        name: str,
-        batch_size: int,
-        max_images: int | None,
-        limit: int,
-        areas: Areas,
+        masks: bool = False,
+        name: str = 'box_ap',
+        batch_size: int = 16,
+        max_images: int | None = None,
+        limit: int = 100,
+        areas: Areas = AREAS,
     ) -> None:
         source = AnnotatedBoxes(annotations, images)
         super().__init__(source, name, batch_size, max_images)

@@ -7,12 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sparc_vlm.datasets.readers.listed import Images
-from sparc_vlm.detection.scoring import (
-    AREAS,
-    FREQUENCIES,
-    Areas,
-    score_lvis,
-)
+from sparc_vlm.detection.scoring import FREQUENCIES, score_lvis
 from sparc_vlm.detection.tasks.annotated import AnnotatedBoxes
 from sparc_vlm.detection.tasks.detection_task import (
     DetectionResult,
@@ -44,12 +39,9 @@ class WordAP(DetectionTask):
         images: Folder, zip or tar of its pictures.
         rare: Names of the rare classes; all others are frequent. None takes
             the `frequency` ('r', 'c' or 'f') of the file's classes.
-        masks: Whether to measure masks too.
         name: The first part of the task's keys in a log.
-        batch_size: Pictures that are looked at at a time.
-        max_images: Measures on at most so many pictures.
         limit: Detections that are kept of a picture.
-        areas: Ranges of areas in pixels of the annotated pictures, by name.
+        **shared: The other arguments of `DetectionTask`.
 
     Raises:
         FileNotFoundError: A file is not there.
@@ -63,23 +55,11 @@ class WordAP(DetectionTask):
         annotations: str | Path,
         images: Images,
         rare: Sequence[str] | None = None,
-        masks: bool = False,
         name: str = 'word_ap',
-        batch_size: int = 16,
-        max_images: int | None = None,
         limit: int = 300,
-        areas: Areas = AREAS,
+        **shared: Any,
     ) -> None:
-        super().__init__(
-            annotations,
-            images,
-            masks,
-            name,
-            batch_size,
-            max_images,
-            limit,
-            areas,
-        )
+        super().__init__(annotations, images, name=name, limit=limit, **shared)
         self._letters = _letters(self.source, rare, name)
         self.groups = {
             group: [at for at, own in enumerate(self._letters) if own == key]
