@@ -1,10 +1,8 @@
-# 1200 updates of 16 pictures, AdamW, cosine: minutes on two cores, in full
-# precision, since few CPUs gain from bf16 with models so small. The text
+# 1200 updates of 16 pictures, AdamW, cosine: minutes on two cores. The text
 # encoder learns ten times more slowly.
 _base_ = 'words_70k.py'
 train_cfg = dict(max_iters=1200, val_interval=1200)
 optim_wrapper = dict(
-    dtype=None,
     optimizer=dict(lr=1e-3, weight_decay=0.05),
     paramwise_cfg=dict(custom_keys={'encoders.text': dict(lr_mult=0.1)}),
 )
