@@ -33,6 +33,7 @@ from sparc_vlm.captioning.grounding import (  # noqa: E402
 )
 from sparc_vlm.datasets.images import BrokenImage  # noqa: E402
 from sparc_vlm.errors import UsageError, UserError, sentence  # noqa: E402
+from sparc_vlm.evaluation.encoding import has_words  # noqa: E402
 from sparc_vlm.files import reason  # noqa: E402
 from sparc_vlm.study import best_device  # noqa: E402
 from sparc_vlm.visualization import draw_word_maps, word_maps  # noqa: E402
@@ -210,7 +211,7 @@ def draw_why(
     Raises:
         UsageError: The folder cannot be written to.
     """
-    if not caption:
+    if not has_words(model, caption):
         return False
     maps = word_maps(model, picture, caption)
     nouns = find_nouns(maps.words, caption)

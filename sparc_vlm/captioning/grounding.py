@@ -14,7 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sparc_vlm.evaluation.encoding import finite_patches, whole_picture
+from sparc_vlm.evaluation.encoding import (
+    finite_patches,
+    has_words,
+    whole_picture,
+)
 from sparc_vlm.evaluation.ranking import unit_rows
 from sparc_vlm.evaluation.tagging import Tagger
 from sparc_vlm.evaluation.words import (
@@ -134,7 +138,7 @@ def ground_captions(
     alignment = own_alignment(alignment, model)
     seen = model.encode_image([whole_picture(model, picture)])
     (patches,), _ = finite_patches(seen, 'grounding')
-    told = [text for text in dict.fromkeys(captions) if text.strip()]
+    told = [text for text in dict.fromkeys(captions) if has_words(model, text)]
     known: dict[str, list[GroundedWord]] = {}
     for text, encoded in zip(
         told, encode_words(model, told, batch_size), strict=True

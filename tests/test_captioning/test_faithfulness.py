@@ -8,6 +8,7 @@ import pytest
 
 from sparc_vlm import captioning
 from sparc_vlm.captioning import Attribution, Rerank, save
+from sparc_vlm.captioning.grounding import ground_captions, words_among
 from sparc_vlm.datasets import Scenes
 from sparc_vlm.datasets.scenes.vocabulary import SHAPES
 from sparc_vlm.errors import UsageError
@@ -75,6 +76,12 @@ def test_grounding_of_real_words(model, scenes):
     scores = choice._scores(scenes.image(0), said, None)
     assert all(-1 <= score <= 2 for score in scores)
     assert scores[2] == 0
+
+
+def test_what_the_eyes_model_has_no_token_for_has_no_noun(model, scenes):
+    said, find = ['\ufffd', 'a red circle'], words_among(SHAPES)
+    nouns, _ = ground_captions(model.eyes_model, scenes.image(0), said, find)
+    assert [[noun.word for noun in own] for own in nouns] == [[], ['circle']]
 
 
 def test_pope_and_attribution(model, scenes):
