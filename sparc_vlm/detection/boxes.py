@@ -27,10 +27,10 @@ UNREADABLE = 'failed to load image'
 class CocoBoxes(CocoDataset):
     """Pictures with boxes, and masks where the file has them.
 
-    Classes are those of the file, in its order. Pictures are in a folder or
-    in a zip or tar file. One that cannot be read is replaced by another
-    while training, which is said; while testing it stops the run, since
-    nothing could be found on it.
+    Classes are those of the file, or some of them, in its order. Pictures
+    are in a folder or in a zip or tar file. One that cannot be read is
+    replaced by another while training, which is said; while testing it stops
+    the run, since nothing could be found on it.
 
     Args:
         **kwargs: As MMDetection's `CocoDataset`: `ann_file`, `data_root`,
@@ -54,6 +54,8 @@ class CocoBoxes(CocoDataset):
                 raise UsageError(
                     f'{path} has no class {name}{nearest(name, names)}'
                 )
+        # As labels and MMDetection's metrics have them: in the file's order.
+        self._metainfo['classes'] = tuple(n for n in names if n in asked)
         return content
 
     def prepare_data(self, idx: int) -> Any:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
+from sparc_vlm.datasets.readers.files import read_json
+from sparc_vlm.datasets.report import new_report
 from sparc_vlm.datasets.source import find_coco
 from sparc_vlm.engine.config_error import ConfigError
 from sparc_vlm.errors import MissingFileError
@@ -34,7 +34,8 @@ def use_boxes(
 
     Raises:
         ConfigError: Several flags, another kind of data, nothing to validate
-            on, or a config whose data are read in another way.
+            on, other classes there, or a config whose data are read in
+            another way.
         FileNotFoundError: There is no instances file, or no pictures.
     """
     if len(flags) > 1:
@@ -52,6 +53,13 @@ def use_boxes(
     held_out = _held_out(
         _folder(held_out_flag or flags[0]), held_out_flag is not None
     )
+    # Labels are places in a file's classes, also to whoever validates.
+    if flags and _classes(held_out['annotations']) != names:
+        raise ConfigError(
+            f'{held_out["annotations"]} has other classes than '
+            f'{train["annotations"]}, or has them in another order: give '
+            'both the same categories'
+        )
     _validate(cfg, held_out)
     return [*lines, f'held-out data: {held_out["annotations"]}']
 
@@ -78,8 +86,8 @@ def _held_out(folder: str, named: bool) -> dict[str, Any]:
 
 
 def _classes(annotations: str) -> list[str]:
-    content = json.loads(Path(annotations).read_text('utf-8'))
-    return [row['name'] for row in content.get('categories', [])]
+    content = read_json(annotations, 'categories', new_report())
+    return [row['name'] for row in content['categories']]
 
 
 def _point(dataset: dict[str, Any], found: dict[str, Any]) -> None:

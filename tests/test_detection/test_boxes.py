@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
 
@@ -45,6 +46,11 @@ def test_classes_are_those_of_the_file(drawn):
     assert len(data) == 4
     red = boxes(drawn, metainfo=dict(classes=('red circle',)))
     assert red.metainfo['classes'] == ('red circle',)
+    # Labels follow the file, whatever the order they are asked for in.
+    some = boxes(drawn, metainfo=dict(classes=(names[4], names[0])))
+    assert some.metainfo['classes'] == (names[0], names[4])
+    ids = [CATEGORIES[0]['id'], CATEGORIES[4]['id']]
+    assert some.cat2label == {ids[0]: 0, ids[1]: 1}
     with pytest.raises(UsageError, match='no class red circl; did you mean'):
         boxes(drawn, metainfo=dict(classes=('red circl',)))
 
@@ -148,6 +154,39 @@ def test_held_out_pictures_may_come_from_elsewhere(drawn, zipped):
     cfg = config()
     use_boxes(cfg, [], f'coco:{zipped}')
     assert cfg.train_dataloader.dataset.ann_file == 'y'
+
+
+def turned(content):
+    content['categories'].reverse()
+
+
+def fewer(content):
+    del content['categories'][-1]
+
+
+@pytest.mark.parametrize('change', [turned, fewer])
+def test_other_classes_to_validate_on_are_one_sentence(
+    drawn, tmp_path, change
+):
+    folder = shutil.copytree(drawn, tmp_path / 'other')
+    file = folder / 'annotations' / 'instances_val.json'
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match='or has them in another order'):
+        use_boxes(config(), [f'coco:{folder}'])
+
+
+@pytest.mark.parametrize(
+    ('text', 'sentence'),
+    [('{"images"', 'is not JSON'), ('{"images": []}', "has no 'categories'")],
+)
+def test_a_damaged_file_is_one_sentence(drawn, tmp_path, text, sentence):
+    folder = shutil.copytree(drawn, tmp_path / 'damaged')
+    file = folder / 'annotations' / 'instances_train.json'
+    file.write_text(text)
+    with pytest.raises(UsageError, match=sentence):
+        use_boxes(config(), [f'coco:{folder}'])
 
 
 @pytest.mark.parametrize(
