@@ -17,6 +17,7 @@ from tests.test_detection.recipes import (
     arguments,
     small,
 )
+from tests.test_detection.test_simple_fpn import DETECTORS as PYRAMIDS
 from tools import train
 
 pytestmark = pytest.mark.usefixtures('fresh')
@@ -105,6 +106,18 @@ def test_full_scale_is_vitdets(name):
     assert wrapper.optimizer.type == 'AdamW'
     assert wrapper.paramwise_cfg.layer_decay.rate == 0.7
     assert cfg.train_dataloader.dataset.pipeline[4].crop_size == (1024, 1024)
+
+
+@pytest.mark.parametrize('detector', DETECTORS)
+def test_pyramids_are_those_of_the_necks_own_list(detector):
+    alike = {'Mask R-CNN': 'Faster R-CNN', 'FCOS': 'RetinaNet'}
+    title = DETECTORS[detector]
+    options, _ = PYRAMIDS[alike.get(title, title)]
+    neck = load_config(CONFIGS / f'{detector}_vitb16_coco.py').model.neck
+    strides = options.get('strides', (4, 8, 16, 32))
+    assert tuple(neck.strides) == tuple(strides)
+    assert neck.get('extra_levels', 0) == options.get('extra_levels', 0)
+    assert neck.get('extra', 'pool') == options.get('extra', 'pool')
 
 
 def test_small_ones_have_the_encoders_of_pretraining():

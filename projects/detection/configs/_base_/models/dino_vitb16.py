@@ -1,6 +1,7 @@
 # DINO on ViT-B/16 and a simple feature pyramid: four maps, 900 queries, 6
 # layers of encoder and decoder.
 _base_ = 'vitb16.py'
+levels = dict(strides=(8, 16, 32), extra_levels=1, extra='conv')
 attention = dict(embed_dims=256, dropout=0.0)
 deformable = dict(num_levels=4, **attention)
 ffn = dict(embed_dims=256, feedforward_channels=2048, ffn_drop=0.0)
@@ -18,7 +19,7 @@ model = dict(
         type='DetDataPreprocessor', pad_size_divisor=32, **_base_.pixels
     ),
     backbone=_base_.backbone,
-    neck=dict(strides=(8, 16, 32), extra_levels=1, **_base_.pyramid),
+    neck=dict(**_base_.pyramid, **levels),
     encoder=dict(
         num_layers=6, layer_cfg=dict(self_attn_cfg=deformable, ffn_cfg=ffn)
     ),
