@@ -147,10 +147,16 @@ def _check(
         'image encoder': sampled_fingerprint(captioner.eyes),
         'language model': captioner.language.fingerprint,
     }
+    own = folder / LANGUAGE
     for part, wanted in trained_with.items():
         # A language model that was trained whole lies in the folder.
         if wanted is not None:
             check_same(found[part], wanted, part, folder)
+        elif captioner.language.source['path'] != str(own.resolve()):
+            raise WeightsError(
+                f'the language model of {folder} was trained, too: take the '
+                f'one in {own}'
+            )
 
 
 def _take(captioner: Captioner, folder: Path) -> None:

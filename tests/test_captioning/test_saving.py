@@ -204,6 +204,22 @@ def test_stage_two_starts_from_stage_one(language, tmp_path):
         start_from(second, tmp_path)
 
 
+def test_a_language_model_trained_whole_is_gone_on_with(language, tmp_path):
+    cfg = captioner_cfg(language, freeze_language=False)
+    first = build(cfg)
+    folder = captioning.save(first, tmp_path / 'model', cfg)
+    start = dict(type='Pretrained', checkpoint=str(folder))
+    second = MODELS.build(captioner_cfg(language, LORA, init_cfg=start))
+    with pytest.raises(WeightsError, match='trained, too: take the one in'):
+        second.init_weights()
+    with pytest.raises(WeightsError, match='trained, too: take the one in'):
+        build_from(folder, str(language))
+    own = folder / 'language'
+    second = MODELS.build(captioner_cfg(own, LORA, init_cfg=start))
+    second.init_weights()
+    assert same(first, second.eval())
+
+
 def test_other_eyes_are_refused_as_a_start(language, pretrained, tmp_path):
     eyes = dict(type='SparcEyes', checkpoint=str(pretrained))
     cfg = captioner_cfg(language, eyes=eyes)
