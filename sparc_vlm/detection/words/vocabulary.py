@@ -82,14 +82,19 @@ def left_out(
         path: Of the data set, for errors.
 
     Raises:
-        ValueError: A name that the data set lacks, or no class is of the
-            group.
+        ValueError: A name that the data set lacks, no class is of the group,
+            or a rule of another form.
     """
     if not rule:
         return set()
     if not isinstance(rule, dict):
         return _named(rule, categories, path)
-    group, other = rule.get('frequency'), rule.get('annotations')
+    if not {'frequency'} <= set(rule) <= {'frequency', 'annotations'}:
+        raise UsageError(
+            "leave_out takes names, or dict(frequency='r'), with "
+            f'annotations=... for those of another file, got {dict(rule)}'
+        )
+    group, other = rule['frequency'], rule.get('annotations')
     if other is not None:
         path = other
         categories = read_json(other, 'categories', new_report())['categories']
