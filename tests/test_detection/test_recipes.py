@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
-from sparc_vlm.engine import load_config
+from sparc_vlm.engine import load_config, read_checkpoint
 from tests.test_configs import comment
 from tests.test_detection.recipes import (
     CONFIGS,
@@ -140,10 +141,28 @@ def test_pictures_may_stay_in_zips(tmp_path, zipped):
     assert 'coco/bbox_mAP' in rows[-1]
 
 
-def test_a_frozen_backbone_stays_as_it_is(tmp_path, drawn, capfd):
+def test_a_frozen_backbone_stays_as_it_is(tmp_path, drawn):
     name = 'faster_rcnn_vitmini_scenes'
-    frozen = {'model.backbone.frozen_stages': 5}
-    status, _ = run(name, tmp_path / 'run', drawn, **frozen)
+    frozen = {
+        'model.backbone.frozen_stages': 2,
+        'default_hooks.checkpoint.interval': 1,
+    }
+    status, _ = run(name, tmp_path / 'run', drawn, steps=2, **frozen)
     assert status == 0
+    first, last = (
+        read_checkpoint(tmp_path / 'run' / f'iter_{step}.pth')['state_dict']
+        for step in (1, 2)
+    )
+    for part, stays in (
+        ('pos_embed', True),
+        ('patch_embed.', True),
+        ('layers.0.', True),
+        ('layers.1.', True),
+        ('layers.2.', False),
+    ):
+        keys = [key for key in first if key.startswith(f'backbone.{part}')]
+        same = [torch.equal(first[key], last[key]) for key in keys]
+        assert same
+        assert all(same) if stays else not any(same), part
     text = (next((tmp_path / 'run').glob('*/*.log'))).read_text()
     assert re.search(r'optimizer: \d+ parameters, [\d,]+ values, frozen', text)
