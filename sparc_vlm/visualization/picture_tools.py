@@ -40,6 +40,7 @@ def drawing_places(
     Raises:
         ValueError: A picture would be drawn over.
     """
+    given = {Path(image).resolve() for image in images}
     taken: set[str] = set()
     for image in map(Path, images):
         name, number = image.stem, 1
@@ -48,9 +49,9 @@ def drawing_places(
             name = f'{image.stem}-{number}'
         taken.add(name)
         place = folder / f'{name}.png'
-        if place.resolve() == image.resolve():
+        if place.resolve() in given:
             raise UsageError(
-                f'{image} would be drawn over: name another folder with --out'
+                f'{place} would be drawn over: name another folder with --out'
             )
         yield image, place
 

@@ -155,6 +155,12 @@ def test_a_picture_is_not_drawn_over(classes, image, tmp_path, capfd):
     assert tool.main(given) == tool.USAGE
     assert 'name another folder with --out' in capfd.readouterr().err
     assert (tmp_path / 'a.png').read_bytes() == before
+    # Nor by what is found on another.
+    other = tmp_path / 'a.jpg'
+    picture(3).save(other)
+    given = [classes, str(other), image, '--out', str(tmp_path)]
+    assert tool.main(given) == tool.USAGE
+    assert (tmp_path / 'a.png').read_bytes() == before
 
 
 def test_a_folder_that_cannot_be_written_to(classes, image, tmp_path, capfd):
