@@ -43,7 +43,7 @@ COCO_WORDS: dict[str, str] = {
     'cat': 'cat kitten kitty tabby',
     'dog': 'dog puppy pup bulldog poodle dachshund labrador retriever '
     'terrier chihuahua husky corgi beagle dalmatian collie sheepdog '
-    'sheep_dog german_shepherd greyhound pug spaniel',
+    'bull_dog sheep_dog german_shepherd greyhound pug spaniel',
     'horse': 'horse pony foal mare stallion colt',
     'sheep': 'sheep lamb ewe ram',
     'cow': 'cow cattle bull calf ox heifer bison',
@@ -70,7 +70,7 @@ COCO_WORDS: dict[str, str] = {
     'surfboard': 'surfboard surf_board',
     'tennis racket': 'tennis_racket tennis_racquet racket racquet',
     'bottle': 'bottle wine_bottle beer_bottle water_bottle',
-    'wine glass': 'wine_glass wineglass glass_of_wine goblet',
+    'wine glass': 'wine_glass wineglass glass_of_wine glasses_of_wine goblet',
     'cup': 'cup mug coffee_cup tea_cup teacup coffee_mug',
     'fork': 'fork',
     'knife': 'knife butter_knife',
@@ -85,7 +85,8 @@ COCO_WORDS: dict[str, str] = {
     'hot dog': 'hot_dog hotdog chili_dog corn_dog',
     'pizza': 'pizza pizza_pie',
     'donut': 'donut doughnut do_nut',
-    'cake': 'cake cupcake cheesecake birthday_cake wedding_cake',
+    'cake': 'cake cupcake cup_cake cheesecake birthday_cake wedding_cake '
+    'carrot_cake',
     'chair': 'chair armchair arm_chair stool rocking_chair recliner '
     'high_chair lawn_chair beach_chair office_chair',
     'couch': 'couch sofa loveseat love_seat settee futon',
@@ -120,6 +121,8 @@ COCO_WORDS: dict[str, str] = {
     'toothbrush': 'toothbrush tooth_brush',
 }
 NO_OBJECTS = (
+    'couple_of family_of crowd_of baby_carriage baby_stroller ceiling_fan '
+    'jet_ski '
     'wheel_chair ski_board laptop_keyboard bus_stop bus_station bus_lane '
     'bus_driver train_station train_track '
     'train_yard train_conductor toy_train truck_driver truck_bed toy_truck '
@@ -130,7 +133,7 @@ NO_OBJECTS = (
     'boat_ramp airplane_hangar plane_ticket bike_rack bike_path bike_lane '
     'bike_trail motorcycle_helmet bicycle_rack ski_slope ski_lift ski_resort '
     'ski_pole ski_jump ski_trail ski_mask ski_gear ski_suit ski_boot ski_run '
-    'ski_lodge ski_area ski_hill ski_course ski_jacket ski_goggle '
+    'ski_rack ski_lodge ski_area ski_hill ski_course ski_jacket ski_goggle '
     'table_tennis table_cloth table_top pool_table book_shelf book_case '
     'book_bag book_store cup_holder knife_block bottle_opener phone_booth '
     'telephone_pole phone_pole telephone_booth orange_juice apple_juice '
@@ -148,11 +151,20 @@ NO_OBJECTS = (
     'mouse_trap oven_mitt '
     'refrigerator_magnet fridge_magnet'
 ).split()
-"""Double words that name another thing than their parts do.
+"""Double words that name another thing than their parts do, or none.
 
 A microwave's oven, a hot dog's dog and a toy's train need no line of their
 own where the longer word is in `COCO_WORDS`: the longest that fits is taken.
 """
+TELLING = {
+    **dict.fromkeys(
+        'bird cat dog horse sheep cow elephant bear zebra giraffe'.split(),
+        'baby adult mother father male female',
+    ),
+    **dict.fromkeys('bus train airplane boat'.split(), 'passenger'),
+}
+"""Words for people that, before a word of a class, only tell which: 'a baby
+elephant' is no person."""
 IRREGULAR = {
     'man': 'men',
     'woman': 'women',

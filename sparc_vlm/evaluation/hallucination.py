@@ -17,6 +17,7 @@ from sparc_vlm.evaluation.chair_words import (
     COLOURS,
     IRREGULAR,
     NO_OBJECTS,
+    TELLING,
 )
 from sparc_vlm.naming import FUNCTION_WORDS
 
@@ -69,10 +70,15 @@ class ObjectWords:
     @classmethod
     def of(cls, classes: Iterable[str]) -> ObjectWords:
         """Words of classes: COCO's have synonyms, others their names."""
-        own = {
-            name: COCO_WORDS.get(name, name.lower().replace(' ', '_'))
-            for name in classes
-        }
+        own = {}
+        for name in classes:
+            words = COCO_WORDS.get(name, name.lower().replace(' ', '_'))
+            told = (
+                f'{which}_{word}'
+                for which in TELLING.get(name, '').split()
+                for word in words.split()
+            )
+            own[name] = ' '.join([words, *told])
         return cls(own, NO_OBJECTS, COLOURS)
 
     def find(self, caption: str) -> list[Named]:

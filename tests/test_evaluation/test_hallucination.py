@@ -30,6 +30,7 @@ COCO = ObjectWords.of(COCO_WORDS)
         ('a microwave oven', 'microwave'),
         ('a baseball bat in a mitt', 'baseball bat, baseball glove'),
         ('a glass of wine', 'wine glass'),
+        ('glasses of wine', 'wine glass'),
         ("a catcher's mitt", 'baseball glove'),
         # Words that are no object.
         ('a bus stop by the train station', ''),
@@ -37,6 +38,17 @@ COCO = ObjectWords.of(COCO_WORDS)
         ('a zebra crossing', ''),
         ('the baseball game', ''),
         ('a bottle opener', ''),
+        ('a jet ski', ''),
+        # Words for people that are said of others.
+        ('a couple of zebras', 'zebra'),
+        ('a couple of men', 'person'),
+        ('a couple walks', 'person'),
+        ('a family of ducks', 'bird'),
+        ('a baby elephant', 'elephant'),
+        ('mother bears', 'bear'),
+        ('a baby with a dog', 'person dog'),
+        ('a passenger train', 'train'),
+        ('a passenger in a train', 'person train'),
         # A colour and a fruit.
         ('an orange cat', 'cat'),
         ('an orange and white cat', 'cat'),
