@@ -104,7 +104,9 @@ SCENE = Scene(
         ('two green stars', 'objects 1 attributes 1 counts 1', '', 2),
         ('three stars', 'objects 1 counts 1', 'counts 1', 2),
         ('a star', 'objects 1', '', 2),
-        ('zero stars', 'counts 1', 'counts 1', 2),
+        ('zero stars', 'counts 1', 'counts 1', 4),
+        ('there are no green stars', 'counts 1', 'counts 1', 4),
+        ('there is no ring', 'counts 1', '', 4),
         ('five shapes in all', 'counts 1', 'counts 1', 4),
         ('a circle left of a square', 'objects 2 relations 1', '', 2),
         (

@@ -77,7 +77,8 @@ def find_faults(scene: Scene, text: str) -> Faults:
         if any(is_false for _, is_false in verdicts):
             invented.append(words)
     mentions = [m for claim in reading.claims for m in _mentions(claim)]
-    named = {at for mention in mentions for at in mention.find(scene)}
+    # Who says that there is none of something names nothing.
+    named = {at for m in mentions if m.count for at in m.find(scene)}
     return Faults(
         {kind: said[kind] for kind in KINDS},
         {kind: false[kind] for kind in KINDS},

@@ -41,6 +41,7 @@ _NOUNS = {
 }
 _COUNTS = dict.fromkeys(('a', 'an', 'the'), 1)
 _COUNTS |= {word: number for number, word in enumerate(NUMBERS)}
+_COUNTS['no'] = 0
 
 
 def _one_of(words: Iterable[str]) -> str:
