@@ -1,7 +1,8 @@
 """Where the patches of a padded batch are, and the boxes they begin with.
 
-Boxes are shares of a picture's own whole patches, so that what a patch
-predicts does not depend on how far the batch is padded.
+Boxes are shares of a picture's own whole patches, so that what they begin
+with does not depend on how far the batch is padded. What patches are made of
+does: attention sees the padding.
 """
 
 from __future__ import annotations
