@@ -268,6 +268,17 @@ def test_a_tokenizer_is_needed(tmp_path):
         build(start_from(tmp_path / 'weights.pth'))
 
 
+def test_the_folder_of_a_tokenizer_is_enough(tokens, tmp_path):
+    encoders = model_cfg(tokenizer=dict(path=str(tokens)))
+    model = build(dict(type='sparc_vlm.WordDetector', encoders=encoders))
+    twin = CaptionTokenizer(tokens)
+    assert model.encoders.tokenizer.vocab_size == twin.vocab_size
+    assert model.encoders.tokenizer.max_length == twin.max_length
+    encoders = model_cfg(tokenizer=dict(path=str(tmp_path / 'none')))
+    with pytest.raises(MissingFileError, match='none'):
+        build(dict(type='sparc_vlm.WordDetector', encoders=encoders))
+
+
 def test_patches_must_all_be_there(tokens):
     cfg = detector_cfg(tokens)
     cfg['encoders']['vision']['patch_drop_rate'] = 0.5

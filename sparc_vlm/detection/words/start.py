@@ -81,6 +81,8 @@ def _tokenizer(
     cfg: dict[str, Any] | None, checkpoint: str | Path | None
 ) -> Tokenizer:
     if cfg and cfg.get('path'):
+        if 'type' not in cfg:
+            return load_tokenizer(cfg['path'], cfg.get('max_length'))
         return TOKENIZERS.build(dict(cfg, _scope_='sparc_vlm'))
     if checkpoint is not None:
         path = Path(checkpoint).expanduser()
