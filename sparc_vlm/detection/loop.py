@@ -25,7 +25,7 @@ class BoxLoop(IterBasedTrainLoop):
 
     What is drawn in a step, such as the boxes that are sampled, depends on
     the seed and the number of the step alone. How a picture is flipped and
-    cut is drawn anew in a resumed run.
+    cut, and which words it is asked for, is drawn anew in a resumed run.
 
     Args:
         *args: As mmengine's `IterBasedTrainLoop`; the sampler of its data

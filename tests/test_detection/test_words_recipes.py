@@ -13,6 +13,7 @@ import torch
 from sparc_vlm import hub
 from sparc_vlm.datasets import CaptionTokenizer, Scenes
 from sparc_vlm.datasets.export import export_scenes
+from sparc_vlm.detection import WordBoxes
 from sparc_vlm.detection import load as load_detector
 from sparc_vlm.engine import ConfigError, check_config, load_config
 from sparc_vlm.recipe import use_data
@@ -217,6 +218,26 @@ def test_starts_from_a_model_folder_and_is_found_again(tmp_path):
     assert len(found) == 5
     for key, value in runner.model.state_dict().items():
         assert torch.equal(detector.model.state_dict()[key], value)
+
+
+def test_a_resumed_run_reads_no_picture_again(tmp_path, monkeypatch):
+    tokens = {
+        'model.encoders.tokenizer.path': str(tokenizer(tmp_path)),
+        'default_hooks.checkpoint.interval': 1,
+        'train_cfg.val_begin': 9,
+    }
+    file, read = FOLDER / 'words_vitmini_scenes.py', []
+    RUNNERS.build(recipe(file, tmp_path, **tokens)).train()
+    whole = WordBoxes.prepare_data
+    monkeypatch.setattr(
+        WordBoxes,
+        'prepare_data',
+        lambda self, index: read.append(index) or whole(self, index),
+    )
+    cfg = recipe(file, tmp_path, **tokens)
+    cfg.resume, cfg.load_from = True, str(tmp_path / 'run' / 'iter_1.pth')
+    RUNNERS.build(cfg).train()
+    assert len(read) == cfg.train_dataloader.batch_size
 
 
 def test_data_are_named_in_the_config_alone(drawn):

@@ -1,6 +1,6 @@
 # OWL-ViT's schedule for ViT-B/16: 70k updates of 256 pictures, AdamW, cosine.
 # The text encoder learns a hundred times more slowly.
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=70000, val_interval=5000)
+train_cfg = dict(type='sparc_vlm.BoxLoop', max_iters=70000, val_interval=5000)
 optim_wrapper = dict(
     type='sparc_vlm.AutocastOptimWrapper',
     constructor='sparc_vlm.GroupingConstructor',
