@@ -51,6 +51,12 @@ def test_captions_are_read_back():
             2,
         ),
         ('a red circle is on the left', [Place(RED, 'left')], 0),
+        (
+            'a red circle in the top left of the picture',
+            [Place(RED, 'top left')],
+            3,
+        ),
+        ('a red circle in the top left of it', [RED], 6),
         # Nobody knows left of what.
         ('a red circle on the left of a dog', [RED], 6),
         ('two shapes in all', [Total(2)], 0),

@@ -77,7 +77,11 @@ _SAID_OF_TWO = (
         r'<(?P<object>\d+)>'
     ),
 )
-_PLACED = re.compile(rf'<(\d+)> {_BE}({_one_of(_PLACES)})\b(?! of)')
+# The longest place or none, found by looking ahead: 'in the top left of it' is
+# not 'in the top'.
+_PLACED = re.compile(
+    rf'<(\d+)> {_BE}(?=({_one_of(_PLACES)}))\2\b(?! of(?! the picture\b))'
+)
 _IN_ALL = re.compile(
     r'\ba picture with <(\d+)>(?= ,|$)|<(\d+)> (?:in all|can be seen)\b'
 )
