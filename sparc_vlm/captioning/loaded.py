@@ -63,7 +63,13 @@ class LoadedCaptioner:
 
         Returns:
             A list of `num_samples` texts for each picture.
+
+        Raises:
+            ValueError: A picture that is in no list, or a number that is out
+                of range.
         """
+        if isinstance(images, Picture):
+            raise UsageError('pictures come in a list: caption([picture])')
         prompts = [prompt or self.captioner.prompt] * len(images)
         draws = dict(
             num_samples=num_samples, temperature=temperature, seed=seed

@@ -162,6 +162,9 @@ def test_what_a_loaded_one_does(language, pretrained, tmp_path):
     assert all(value < 0 for value in likely)
     with pytest.raises(ValueError, match='3 pictures and 1 texts'):
         loaded.answer(images, ['where?'])
+    for alone in (images[0], 'photo.jpg'):
+        with pytest.raises(ValueError, match='pictures come in a list'):
+            loaded.caption(alone)
 
 
 def as_picture(image):
