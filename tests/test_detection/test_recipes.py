@@ -121,6 +121,12 @@ def test_pyramids_are_those_of_the_necks_own_list(detector):
     assert neck.get('extra', 'pool') == options.get('extra', 'pool')
 
 
+@pytest.mark.parametrize('name', NAMES)
+def test_heads_that_do_not_fit_the_data_are_noticed(name):
+    hooks = load_config(CONFIGS / f'{name}.py').custom_hooks
+    assert [hook.type for hook in hooks] == ['NumClassCheckHook']
+
+
 def test_small_ones_have_the_encoders_of_pretraining():
     for trunk, recipe in (
         ('vitmini', 'sparc_vittiny_scenes'),

@@ -153,6 +153,7 @@ def test_trains_and_validates(file, tmp_path):
         keys = [k for k in before if k.startswith(f'encoders.{part}')]
         assert any(not torch.equal(before[k], after[k]) for k in keys), part
     assert 'nothing broken' in lines
+    assert 'num_classes' not in lines, 'no head has a number of classes'
     assert 'bbox_mAP' in '\n'.join(lines.lines) or 'bbox_AP' in lines
 
 

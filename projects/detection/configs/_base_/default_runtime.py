@@ -15,7 +15,6 @@ default_hooks = dict(
         type='sparc_vlm.SafeCheckpointHook', interval=1000, minutes=15
     ),
     export=dict(type='sparc_vlm.DetectorExportHook'),
-    classes=dict(type='NumClassCheckHook'),
 )
 log_processor = dict(type='LogProcessor', by_epoch=False, window_size=20)
 vis_backends = [dict(type='LocalVisBackend')]

@@ -48,3 +48,4 @@ val_evaluator = dict(
     ann_file='data/coco/annotations/instances_val2017.json',
 )
 val_cfg = dict(type='ValLoop')
+custom_hooks = [dict(type='NumClassCheckHook')]

@@ -36,3 +36,4 @@ val_evaluator = dict(
     type='CocoMetric', ann_file='data/scenes/annotations/instances_val.json'
 )
 val_cfg = dict(type='ValLoop')
+custom_hooks = [dict(type='NumClassCheckHook')]
