@@ -36,9 +36,10 @@ picture's tokens, {tokens} of them, {width} wide.
 
 ```python
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from sparc_vlm.captioning import load_vision
+from sparc_vlm.captioning import load_vision  # mends torchvision: first
+
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 vision = load_vision('{folder}/vision')
 model = AutoModelForCausalLM.from_pretrained('{folder}/language')

@@ -48,6 +48,7 @@ class LoadedCaptioner:
         temperature: float = 0.0,
         max_new_tokens: int = 40,
         seed: int = 0,
+        first: int = 0,
     ) -> list[list[str]]:
         """Captions of pictures.
 
@@ -60,6 +61,8 @@ class LoadedCaptioner:
             max_new_tokens: Tokens of a caption at most.
             seed: Of the draws. A sample depends on it, on the place of its
                 picture and on its own number, not on the batch.
+            first: Place of the first picture, where these are a part of
+                many.
 
         Returns:
             A list of `num_samples` texts for each picture.
@@ -74,7 +77,7 @@ class LoadedCaptioner:
         draws = dict(
             num_samples=num_samples, temperature=temperature, seed=seed
         )
-        return self._write(images, prompts, max_new_tokens, **draws)
+        return self._write(images, prompts, max_new_tokens, first, **draws)
 
     def answer(
         self,
@@ -120,12 +123,13 @@ class LoadedCaptioner:
         images: Sequence[Picture],
         prompts: Sequence[str],
         max_new_tokens: int,
+        first: int = 0,
         **draws: Any,
     ) -> list[list[str]]:
-        def write(pixels: Tensor, texts: list[str], first: int) -> list[Any]:
+        def write(pixels: Tensor, texts: list[str], place: int) -> list[Any]:
             chat = self.chat.prompts([[('user', text)] for text in texts])
             return self.captioner.generate(
-                pixels, chat, max_new_tokens, first=first, **draws
+                pixels, chat, max_new_tokens, first=first + place, **draws
             )
 
         return self._in_batches(images, prompts, write)

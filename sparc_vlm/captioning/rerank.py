@@ -105,6 +105,9 @@ class Rerank:
 class Reranked:
     """A captioner that writes several captions, and gives the best.
 
+    Pictures are numbered as they come, over all calls, so that what is drawn
+    for one does not depend on how many are asked for at a time.
+
     Args:
         model: Has `caption` and `answer`; and `eyes_model`, or
             `likelihood`, as the choice needs it.
@@ -117,6 +120,7 @@ class Reranked:
     def __init__(self, model: Any, choice: Rerank) -> None:
         self.model = model
         self.choice = choice
+        self._seen = 0
         self.eyes_model = getattr(model, 'eyes_model', None)
         if choice.by == 'likelihood':
             if not hasattr(model, 'likelihood'):
@@ -181,8 +185,10 @@ class Reranked:
                 num_samples=choice.num_samples,
                 temperature=choice.temperature,
                 seed=choice.seed,
+                first=self._seen,
                 **asked,
             )
+            self._seen += len(images)
             found = [a + b for a, b in zip(found, drawn, strict=True)]
         found = [list(dict.fromkeys(own)) for own in found]
         return [

@@ -59,15 +59,26 @@ def test_captioning_and_its_choices(model, scenes):
 
 
 def test_what_is_chosen_is_the_likeliest(model, scenes):
-    choice = Rerank('likelihood', num_samples=4, seed=1).wrap(model)
+    choice = Rerank('likelihood', num_samples=4, seed=1)
     image = scenes.image(0)
-    (rated,) = choice.rate([image], max_new_tokens=6)
+    (rated,) = choice.wrap(model).rate([image], max_new_tokens=6)
     assert len(rated) > 1
     for one in rated:
         alone = model.likelihood([image], [one.text])
         assert one.score == pytest.approx(alone[0], abs=1e-4)
-    (best,) = choice.caption([image], max_new_tokens=6)
+    (best,) = choice.wrap(model).caption([image], max_new_tokens=6)
     assert best == [max(rated, key=lambda one: one.score).text]
+
+
+def test_what_is_drawn_does_not_depend_on_the_batch(model, scenes):
+    choice = Rerank('likelihood', num_samples=2, seed=1)
+    images = [scenes.image(0), scenes.image(1)]
+    together = choice.wrap(model).rate(images, max_new_tokens=6)
+    one_by_one = choice.wrap(model)
+    alone = [one_by_one.rate([image], max_new_tokens=6)[0] for image in images]
+    assert [[one.text for one in own] for own in together] == [
+        [one.text for one in own] for own in alone
+    ]
 
 
 def test_grounding_of_real_words(model, scenes):
