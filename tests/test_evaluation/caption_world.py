@@ -69,6 +69,7 @@ class Parrot:
         temperature=0.0,
         max_new_tokens=40,
         seed=0,
+        first=0,
     ):
         self.asked.append((prompt, num_samples, temperature, seed))
         own = [self.captions[image.getpixel((0, 0))[0]] for image in images]
