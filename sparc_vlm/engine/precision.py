@@ -7,16 +7,22 @@ a run of minutes one of hours.
 
 from __future__ import annotations
 
+import platform
+
 import torch
 from mmengine.config import Config
 
 KEY = 'optim_wrapper.dtype'
+X86 = ('x86_64', 'AMD64')
 
 
 def computes_bfloat16() -> bool:
     """Whether this machine's accelerator or CPU computes in bfloat16."""
     if torch.accelerator.is_available():
         return True
+    if platform.machine() in X86:
+        # AVX-512 alone counts below, and converts to and fro.
+        return torch.cpu._is_avx512_bf16_supported()
     return torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
