@@ -17,7 +17,7 @@ from sparc_vlm.captioning.grounding import (
 from sparc_vlm.errors import UsageError
 from sparc_vlm.evaluation.caption_tokens import caption_tokens
 from sparc_vlm.evaluation.chair_words import COCO_WORDS
-from sparc_vlm.evaluation.encoding import image_chunks
+from sparc_vlm.evaluation.encoding import own_pictures
 from sparc_vlm.evaluation.hallucination import ObjectWords, pooled, share
 from sparc_vlm.evaluation.task import Progress, Task, TaskResult
 from sparc_vlm.evaluation.tasks.pointing import hit
@@ -106,14 +106,7 @@ class Attribution(Task):
             )
         broken: dict[int, str] = {}
         samples = []
-        for indices, pictures in image_chunks(
-            self.source,
-            self.indices,
-            self.batch_size,
-            broken,
-            progress,
-            self.name,
-        ):
+        for indices, pictures in own_pictures(self, broken, progress):
             found = model.caption(
                 pictures,
                 prompt=self.prompt,

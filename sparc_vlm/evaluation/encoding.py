@@ -118,6 +118,29 @@ def patch_chunks(
         yield chunk, finite_patches(embeddings, what), embeddings.grid
 
 
+def own_pictures(
+    task: Task, broken: dict[int, str], progress: Progress | None = None
+) -> Iterator[tuple[list[int], list[Image.Image]]]:
+    """A task's own pictures.
+
+    Args:
+        task: Whose pictures, batch size and name.
+        broken: Filled as by `image_chunks`.
+        progress: Told after each chunk.
+
+    Returns:
+        As `image_chunks`; it raises the same.
+    """
+    return image_chunks(
+        task.source,
+        task.indices,
+        task.batch_size,
+        broken,
+        progress,
+        task.name,
+    )
+
+
 def own_patches(
     task: Task,
     model: Any,

@@ -13,7 +13,7 @@ from sparc_vlm.errors import UsageError
 from sparc_vlm.evaluation.caption_tokens import caption_tokens
 from sparc_vlm.evaluation.captions import score_captions
 from sparc_vlm.evaluation.clip_score import score_pictures
-from sparc_vlm.evaluation.encoding import image_chunks, on_cpu
+from sparc_vlm.evaluation.encoding import on_cpu, own_pictures
 from sparc_vlm.evaluation.hallucination import (
     ObjectWords,
     chair,
@@ -186,14 +186,7 @@ class Captioning(Task):
         progress: Progress | None,
     ) -> Iterator[tuple[int, str | None, Tensor | None]]:
         """Index, caption, and the judge's embedding of each picture."""
-        for indices, pictures in image_chunks(
-            self.source,
-            self.indices,
-            self.batch_size,
-            broken,
-            progress,
-            self.name,
-        ):
+        for indices, pictures in own_pictures(self, broken, progress):
             found = model.caption(
                 pictures,
                 prompt=self.prompt,

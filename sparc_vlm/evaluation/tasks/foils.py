@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sparc_vlm.errors import UsageError
-from sparc_vlm.evaluation.encoding import has_words, image_chunks, on_cpu
+from sparc_vlm.evaluation.encoding import has_words, on_cpu, own_pictures
 from sparc_vlm.evaluation.pair_scores import (
     aligned_scores,
     best_patch_scores,
@@ -114,14 +114,7 @@ class Foils(Task):
         chance: dict[str, list[float]] = defaultdict(list)
         broken: dict[int, str] = {}
         skipped: dict[str, int] = defaultdict(int)
-        for indices, pictures in image_chunks(
-            self.source,
-            self.indices,
-            self.batch_size,
-            broken,
-            progress,
-            self.name,
-        ):
+        for indices, pictures in own_pictures(self, broken, progress):
             cases = self._cases(model, indices, skipped)
             images = model.encode_image(pictures)
             bad = ~torch.isfinite(on_cpu(images.image)).all(1)

@@ -12,8 +12,8 @@ from sparc_vlm.errors import UsageError
 from sparc_vlm.evaluation.encoding import (
     encode_texts,
     has_words,
-    image_chunks,
     on_cpu,
+    own_pictures,
 )
 from sparc_vlm.evaluation.precision import k_precision
 from sparc_vlm.evaluation.ranking import unit_rows
@@ -102,14 +102,7 @@ class HumanJudgement(Task):
         samples: list[dict[str, Any]] = []
         broken: dict[int, str] = {}
         empty = bad = 0
-        for indices, pictures in image_chunks(
-            self.source,
-            self.indices,
-            self.batch_size,
-            broken,
-            progress,
-            self.name,
-        ):
+        for indices, pictures in own_pictures(self, broken, progress):
             images = on_cpu(model.encode_image(pictures).image)
             pairs = [
                 (place, index, judged)
