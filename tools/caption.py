@@ -31,7 +31,6 @@ from sparc_vlm.captioning.grounding import (  # noqa: E402
     NounFinder,
     tagged_nouns,
 )
-from sparc_vlm.datasets.images import BrokenImage  # noqa: E402
 from sparc_vlm.errors import UsageError, UserError, sentence  # noqa: E402
 from sparc_vlm.evaluation.encoding import has_words  # noqa: E402
 from sparc_vlm.files import reason  # noqa: E402
@@ -40,6 +39,7 @@ from sparc_vlm.visualization import draw_word_maps, word_maps  # noqa: E402
 from sparc_vlm.visualization.maps import save  # noqa: E402
 from sparc_vlm.visualization.picture_tools import (  # noqa: E402
     drawing_places,
+    over_pictures,
     quietly,
     read_picture,
 )
@@ -113,7 +113,6 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the tool; returns the exit status."""
     args = parse(arguments)
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    broken = 0
     try:
         if min(args.samples, args.max_tokens) < 1 or args.temperature <= 0:
             raise UsageError(
@@ -134,47 +133,42 @@ def main(arguments: list[str] | None = None) -> int:
         places = [(Path(image), None) for image in args.images]
         if args.why:
             places = drawing_places(args.images, args.out)
-        for image, place in places:
-            try:
-                picture = read_picture(image)
-            except BrokenImage as error:
-                broken += 1
-                console.print(f'error: {error}', style='red', markup=False)
-                continue
-            for line in describe(captioner, picture, place, find_nouns, args):
-                print(f'{image}: {line}', flush=True)
+        broken = over_pictures(
+            places,
+            lambda *at: describe(captioner, *at, find_nouns, args),
+            console,
+        )
     except UserError as error:
         console.print(f'error: {sentence(error)}', style='red', markup=False)
         return USAGE
     except KeyboardInterrupt:
         console.print('interrupted', style='red')
         return INTERRUPTED
-    if broken and len(args.images) > 1:
-        said = f'{broken} of {len(args.images)} pictures could not be read'
-        console.print(said, style='red', markup=False)
     return FAILED if broken else 0
 
 
 def describe(
     captioner: LoadedCaptioner,
-    picture: Image.Image,
+    image: Path,
     place: Path | None,
     find_nouns: NounFinder | None,
     args: argparse.Namespace,
 ) -> Iterator[str]:
-    """Captions of a picture, and where each was drawn.
+    """Lines with the captions of a picture, and where each was drawn.
 
     Args:
         captioner: Writes.
-        picture: What about.
+        image: The picture's file.
         place: Where its nouns are drawn, captions after the first beside it;
             None to draw nothing.
         find_nouns: Which words are drawn.
         args: The command line.
 
     Raises:
+        BrokenImage: The picture is not there or cannot be read.
         UsageError: The folder cannot be written to.
     """
+    picture = read_picture(image)
     (captions,) = captioner.caption(
         [picture],
         prompt=args.prompt,
@@ -185,15 +179,15 @@ def describe(
     )
     for number, caption in enumerate(captions, 1):
         if place is None:
-            yield caption
+            yield f'{image}: {caption}'
             continue
         stem = place.stem if number == 1 else f'{place.stem}-caption{number}'
         drawn = place.with_stem(stem)
         model = captioner.eyes_model
         if draw_why(model, picture, caption, find_nouns, drawn):
-            yield f'{caption} -> {drawn}'
+            yield f'{image}: {caption} -> {drawn}'
         else:
-            yield f'{caption} (no noun to draw)'
+            yield f'{image}: {caption} (no noun to draw)'
 
 
 def draw_why(

@@ -22,7 +22,6 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from sparc_vlm import detection  # noqa: E402
-from sparc_vlm.datasets.images import BrokenImage  # noqa: E402
 from sparc_vlm.detection import Detections, LoadedDetector  # noqa: E402
 from sparc_vlm.detection.words.vocabulary import as_word  # noqa: E402
 from sparc_vlm.errors import UsageError, UserError, sentence  # noqa: E402
@@ -31,6 +30,7 @@ from sparc_vlm.study import best_device  # noqa: E402
 from sparc_vlm.visualization.boxes import draw_boxes  # noqa: E402
 from sparc_vlm.visualization.picture_tools import (  # noqa: E402
     drawing_places,
+    over_pictures,
     quietly,
     read_picture,
 )
@@ -86,28 +86,23 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the tool; returns the exit status."""
     args = parse(arguments)
     console = Console(stderr=True, soft_wrap=True, highlight=False)
-    broken = 0
     try:
         check(args)
         words = asked_for(args.words)
         with quietly():
             detector = detection.load(args.model, args.device or best_device())
         names = detector.names(words)
-        for image, place in drawing_places(args.images, args.out):
-            try:
-                print(look(detector, image, place, words, names, args))
-            except BrokenImage as error:
-                broken += 1
-                console.print(f'error: {error}', style='red', markup=False)
+        broken = over_pictures(
+            drawing_places(args.images, args.out),
+            lambda *at: [look(detector, *at, words, names, args)],
+            console,
+        )
     except UserError as error:
         console.print(f'error: {sentence(error)}', style='red', markup=False)
         return USAGE
     except KeyboardInterrupt:
         console.print('interrupted', style='red')
         return INTERRUPTED
-    if broken and len(args.images) > 1:
-        said = f'{broken} of {len(args.images)} pictures could not be read'
-        console.print(said, style='red', markup=False)
     return FAILED if broken else 0
 
 

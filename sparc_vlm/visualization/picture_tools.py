@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from mmengine.logging import MMLogger
 from PIL import Image
+from rich.console import Console
 
 from sparc_vlm.datasets.images import BrokenImage, decode_image
 from sparc_vlm.errors import UsageError
@@ -54,6 +55,36 @@ def drawing_places(
                 f'{place} would be drawn over: name another folder with --out'
             )
         yield image, place
+
+
+def over_pictures(
+    places: Iterable[tuple[Path, Path | None]],
+    work: Callable[[Path, Path | None], Iterable[str]],
+    console: Console,
+) -> int:
+    """Prints what is to be said of each picture; broken ones stop no other.
+
+    Args:
+        places: Each picture, and where it is drawn, if it is.
+        work: Gives a picture's lines.
+        console: Takes what is wrong.
+
+    Returns:
+        How many could not be read.
+    """
+    broken = done = 0
+    for image, place in places:
+        done += 1
+        try:
+            for line in work(image, place):
+                print(line, flush=True)
+        except BrokenImage as error:
+            broken += 1
+            console.print(f'error: {error}', style='red', markup=False)
+    if broken and done > 1:
+        said = f'{broken} of {done} pictures could not be read'
+        console.print(said, style='red', markup=False)
+    return broken
 
 
 @contextmanager
