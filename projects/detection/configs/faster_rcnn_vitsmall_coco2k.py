@@ -1,5 +1,5 @@
 # Faster R-CNN, a small ViT on 2000 pictures of COCO at 128 pixels: 250 updates
-# of 16 pictures, about 5 minutes on two CPU cores.
+# of 16 pictures, an estimated 5 minutes on two cores.
 _base_ = [
     '_base_/default_runtime.py',
     '_base_/models/faster_rcnn_vitsmall.py',

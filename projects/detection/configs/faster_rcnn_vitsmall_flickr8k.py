@@ -1,5 +1,5 @@
 # Faster R-CNN, a small ViT on nouns of Flickr8k at 128 pixels: 250 updates of
-# 16 pictures, about 5 minutes on two CPU cores.
+# 16 pictures, an estimated 5 minutes on two cores.
 _base_ = [
     '_base_/default_runtime.py',
     '_base_/models/faster_rcnn_vitsmall.py',

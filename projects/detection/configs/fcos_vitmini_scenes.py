@@ -1,5 +1,5 @@
 # FCOS, a small ViT on drawn scenes of 64 pixels: 450 updates of 16 pictures,
-# about 5 minutes on two CPU cores.
+# an estimated 5 minutes on two cores.
 _base_ = [
     '_base_/default_runtime.py',
     '_base_/models/fcos_vitmini.py',

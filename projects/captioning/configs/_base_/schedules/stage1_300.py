@@ -1,4 +1,4 @@
-# 300 updates of the projector alone, AdamW, cosine: minutes on two cores.
+# 300 updates of the projector alone, AdamW, cosine, meant for two cores.
 train_cfg = dict(type='PretrainLoop', max_iters=300)
 optim_wrapper = dict(
     type='AutocastOptimWrapper',

@@ -1,4 +1,4 @@
-# 400 updates of projector and low-rank layers: minutes on two cores. LLaVA's
+# 400 updates of projector and low-rank layers, meant for two cores. LLaVA's
 # rates for LoRA: 2e-4, and a tenth of it for the projector.
 _base_ = 'stage1_300.py'
 train_cfg = dict(max_iters=400)

@@ -1,4 +1,4 @@
-# 450 updates of 16 pictures, AdamW, cosine: minutes on two cores.
+# 450 updates of 16 pictures, AdamW, cosine, meant for two cores.
 _base_ = 'vitdet_100e.py'
 train_cfg = dict(max_iters=450, val_interval=450)
 optim_wrapper = dict(

@@ -1,4 +1,4 @@
-# 1200 updates of 16 pictures, AdamW, cosine: minutes on two cores. The text
+# 1200 updates of 16 pictures, AdamW, cosine, meant for two cores. The text
 # encoder learns ten times more slowly.
 _base_ = 'words_70k.py'
 train_cfg = dict(max_iters=1200, val_interval=1200)
