@@ -18,6 +18,7 @@ os.environ.setdefault(
 )
 
 import pytest
+from mmengine.config import config as mmengine_config
 from mmengine.logging import MMLogger
 
 # before any test imports mmcv, whose ops it may stand in for
@@ -37,3 +38,14 @@ def log():
     logger.addHandler(handler)
     yield lines
     logger.removeHandler(handler)
+
+
+@pytest.fixture(autouse=True)
+def unformatted(monkeypatch):
+    """Texts of configs as they are: yapf takes up to seconds over each.
+
+    Processes that a test starts lay theirs out as a user's do.
+    """
+    monkeypatch.setattr(
+        mmengine_config, 'FormatCode', lambda text, **_: (text, True)
+    )

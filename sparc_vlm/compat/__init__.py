@@ -1,4 +1,4 @@
-"""What the pinned stack needs in order to run without compiled ops.
+"""What the pinned stack needs to run without compiled ops, or fast enough.
 
 Each stand-in waits in Python's import system until the library that it
 mends is imported, so that importing this costs nothing, and stands aside
@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 
 from sparc_vlm.compat import (
+    config_text,
     lvis_numpy,
     mmcv_ops,
     torchvision_ops,
@@ -25,6 +26,7 @@ def install() -> None:
     torchvision_ops.install()
     transformers_names.install()
     lvis_numpy.install()
+    config_text.install()
     # mmengine asks for it, and the version that still has it is pinned.
     warnings.filterwarnings('ignore', 'pkg_resources is deprecated')
 

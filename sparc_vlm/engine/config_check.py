@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 from mmengine.config import Config
@@ -42,6 +43,10 @@ AS_IT_STANDS = (
 """Keys whose dict OpenMMLab's classes build without taking anything out."""
 NEEDED = ('train_dataloader', 'train_cfg', 'optim_wrapper')
 """Fields that training needs, all of them."""
+_PARSING = RLock()
+"""Held while a config is read. Until 3.12 Python counts how deep it is in a
+syntax tree for all threads together, and ends one of two that parse at once
+with a SystemError (python/cpython#106905)."""
 
 
 def find_config(path: str | Path) -> Path:
@@ -79,7 +84,8 @@ def load_config(
     """
     path = find_config(path)
     try:
-        cfg = Config.fromfile(path)
+        with _PARSING:
+            cfg = Config.fromfile(path)
     except FileNotFoundError as error:
         raise ConfigError(f'{path}: a _base_ is missing: {error}') from None
     except (SyntaxError, NameError, KeyError, ImportError) as error:

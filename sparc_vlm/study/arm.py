@@ -19,6 +19,7 @@ from typing import Any
 from mmengine.config import Config
 
 import sparc_vlm
+from sparc_vlm.engine import load_config
 from sparc_vlm.errors import RunError
 from sparc_vlm.files import write_json
 
@@ -154,9 +155,7 @@ def _recipe_text(config: Path, options: dict[str, Any]) -> str:
     """A recipe with its changes; MMDetection's take a second, so but once."""
     asked = (config, Path(config).stat().st_mtime_ns, repr(options))
     if asked not in _TEXTS:
-        recipe = Config.fromfile(config)
-        recipe.merge_from_dict(options)
-        _TEXTS[asked] = recipe.pretty_text
+        _TEXTS[asked] = load_config(config, options).pretty_text
     return _TEXTS[asked]
 
 

@@ -6,7 +6,6 @@ import uuid
 import zipfile
 from pathlib import Path
 
-import mmengine.config
 import pytest
 import torch
 
@@ -48,15 +47,7 @@ TINY = {
     'param_scheduler.1.begin': 1,
 }
 """What makes a recipe a matter of a second."""
-pytestmark = pytest.mark.usefixtures('fresh', 'unformatted')
-
-
-@pytest.fixture
-def unformatted(monkeypatch):
-    """mmengine lays out a config for seconds, several times a run."""
-    monkeypatch.setattr(
-        mmengine.config.config, 'FormatCode', lambda text, **_: (text, True)
-    )
+pytestmark = pytest.mark.usefixtures('fresh')
 
 
 def scenes(folder):
