@@ -170,7 +170,7 @@ def test_broken_pictures_are_counted_and_left_out(tmp_path, log):
     assert any('2 broken pictures' in line for line in log)
     for path in files[1].iterdir():
         path.write_bytes(b'')
-    with pytest.raises(UsageError, match='no picture can be read'):
+    with pytest.raises(UsageError, match='none of the 6 pictures'):
         BoxAP(*files).run(perfect(truth))
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from pycocotools import mask as coco_mask
 
-from sparc_vlm.datasets.images import BrokenImage
 from sparc_vlm.datasets.readers.listed import Images
 from sparc_vlm.detection.detector import Detections
 from sparc_vlm.detection.scoring import AREAS, Areas, Score
@@ -18,6 +17,7 @@ from sparc_vlm.detection.words.vocabulary import as_word
 from sparc_vlm.engine.config_error import nearest
 from sparc_vlm.errors import UsageError
 from sparc_vlm.evaluation.average_precision import MASKS
+from sparc_vlm.evaluation.encoding import own_pictures
 from sparc_vlm.evaluation.task import Progress, Task, TaskResult
 
 Scorer = Callable[[dict[str, Any], list[dict], str, int, Areas], Score]
@@ -115,9 +115,6 @@ class DetectionTask(Task):
                 _row(self.source, index, found, place)
                 for place in range(len(found))
             ]
-        if not rows:
-            reason = next(iter(broken.values()))
-            raise UsageError(f'{self.name}: no picture can be read ({reason})')
         every = [row for own in rows.values() for row in own]
         for number, row in enumerate(every, 1):
             row['id'] = number
@@ -157,16 +154,9 @@ class DetectionTask(Task):
         Labels are places in the classes of the task; others are left out.
         """
         words, places = self._queries(model)
-        for start in range(0, len(self.indices), self.batch_size):
-            chunk = self.indices[start : start + self.batch_size]
-            pictures = {}
-            for index in chunk:
-                try:
-                    pictures[index] = self.source.image(index)
-                except BrokenImage as error:
-                    broken[index] = str(error)
-            found = model.detect(list(pictures.values()), words, self.limit)
-            for index, own in zip(pictures, found, strict=True):
+        for indices, pictures in own_pictures(self, broken, progress):
+            found = model.detect(pictures, words, self.limit)
+            for index, own in zip(indices, found, strict=True):
                 if not own.scores.isfinite().all():
                     raise UsageError(
                         f'{self.name}: the detector gives scores that are no '
@@ -178,8 +168,6 @@ class DetectionTask(Task):
                         'masks=True out'
                     )
                 yield index, own.relabelled(places)
-            if progress is not None:
-                progress(self.name, start + len(chunk), len(self.indices))
 
     def _queries(self, model: Any) -> tuple[list[str] | None, list[int]]:
         """Words to ask for, if any, and the class of each of the labels."""
