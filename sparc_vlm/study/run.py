@@ -117,6 +117,8 @@ class Runner:
 
     def _unit(self, arm: StudyArm, seed: int) -> None:
         """One arm at one seed, and what is said about it."""
+        if self._stop.is_set():  # before what was queued could be cancelled
+            return
         start = time.monotonic()
         name = f'{arm.name}, seed {seed}'
         bar = self.progress.bar(name, self._stop)
