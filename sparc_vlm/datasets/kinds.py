@@ -117,6 +117,7 @@ KINDS: dict[str, dict[str, Reader]] = {
     'k_precision': CAPTIONS,
     'captioning': CAPTIONS,
     'pope': {'scenes': SCENES, 'coco': _coco('instances')},
+    'attribution': {'scenes': SCENES, 'coco': _coco('instances')},
     'human_judgement': {
         'flickr8k-expert': reader('Flickr8kJudgements', judges='expert'),
         'flickr8k-crowdflower': reader(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterable
+from importlib import import_module
 from typing import Any
 
 from sparc_vlm.datasets.kinds import KINDS
@@ -17,6 +18,8 @@ from sparc_vlm.engine.signatures import arguments
 from sparc_vlm.registry import DATASETS, TASKS
 
 FORM = 'TASK:KIND:PATH[,OPTION=VALUE...]'
+HOMES = {'attribution': 'sparc_vlm.captioning'}
+"""Packages that are imported for a task of theirs, and not before."""
 
 
 def split_flags(flags: Iterable[str]) -> list[str]:
@@ -45,6 +48,8 @@ def task_config(task: str | dict[str, Any]) -> dict[str, Any]:
     if not isinstance(task, str):
         return dict(task)
     name, kind, path, options = _parts(task)
+    if name in HOMES:
+        import_module(HOMES[name])
     types = {_plain(known): known for known in TASKS.module_dict}
     if _plain(name) not in types or name not in KINDS:
         raise ConfigError(f'{task}: no task {name}{nearest(name, KINDS)}')

@@ -14,6 +14,7 @@ from sparc_vlm.compat import config_text
 def laid_out(monkeypatch):
     """The texts that the formatter was called for; it is the real one."""
     texts = []
+
     def lay_out(text, **settings):
         texts.append(text)
         return FormatCode(text, **settings)

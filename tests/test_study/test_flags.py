@@ -47,6 +47,8 @@ def test_a_split_chooses_files_of_coco(tmp_path, split):
         assert 'split' not in data
     flag = f'segmentation:coco:{tmp_path}{option},candidates=all'
     assert len(TASKS.build(task_config(flag)).source) == 4
+    flag = f'attribution:coco:{tmp_path}{option}'
+    assert len(TASKS.build(task_config(flag)).source) == 4
 
 
 def test_options_of_shuffles_and_of_what_is_shuffled(tmp_path):
