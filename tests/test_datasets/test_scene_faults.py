@@ -37,6 +37,9 @@ def test_captions_are_read_back():
     [
         ('A RED circle.', [RED], 0),
         ('red circles', [RED], 0),
+        ('Six circles', [Mention(6, 'circle')], 0),
+        ('2 red circles', [Mention(2, 'circle', 'red')], 0),
+        ('12 shapes in all', [Total(12)], 0),
         ('two circles that are red', [Mention(2, 'circle')], 2),
         # Any order of attributes; the last of two colours.
         (

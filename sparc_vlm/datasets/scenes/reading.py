@@ -41,6 +41,10 @@ _NOUNS = {
 }
 _COUNTS = dict.fromkeys(('a', 'an', 'the'), 1)
 _COUNTS |= {word: number for number, word in enumerate(NUMBERS)}
+# More than a scene holds, and figures: not its captions', but a model's.
+_MORE = ('six', 'seven', 'eight', 'nine', 'ten', 'eleven', 'twelve')
+_COUNTS |= {word: number for number, word in enumerate(_MORE, len(NUMBERS))}
+_COUNTS |= {str(number): number for number in range(21)}
 _COUNTS['no'] = 0
 
 
