@@ -12,8 +12,10 @@ from sparc_vlm.datasets.source import find_coco
 from sparc_vlm.engine.config_error import ConfigError
 from sparc_vlm.errors import MissingFileError
 
-READERS = ('CocoDataset', 'CocoBoxes')
+READERS = ('CocoDataset', 'CocoBoxes', 'WordBoxes')
 """Data sets that can be given other files."""
+MIXED = 'MultiImageMixDataset'
+"""What makes one picture of several of the data set inside of it."""
 
 
 def use_boxes(
@@ -92,11 +94,17 @@ def _classes(annotations: str) -> list[str]:
 
 def _point(dataset: dict[str, Any], found: dict[str, Any]) -> None:
     """Has a data set read what was found."""
-    if str(dataset.get('type')).split('.')[-1] not in READERS:
+    if dataset.get('type') == MIXED:
+        return _point(dataset['dataset'], found)
+    kind = str(dataset.get('type')).split('.')[-1]
+    if kind not in READERS:
         raise ConfigError(
             f'--data: {dataset.get("type")} is told what to read in the '
-            f'config, and only {" and ".join(READERS)} by --data'
+            f'config, and only {", ".join(READERS)} by --data'
         )
+    if kind == 'WordBoxes':
+        dataset.update(found, type='sparc_vlm.WordBoxes')
+        return None
     if not isinstance(found['images'], str):
         raise ConfigError(
             f'--data: the pictures of {found["annotations"]} are in several '
@@ -108,6 +116,7 @@ def _point(dataset: dict[str, Any], found: dict[str, Any]) -> None:
         ann_file=found['annotations'],
         data_prefix=dict(img=found['images']),
     )
+    return None
 
 
 def _set_classes(node: Any, count: int) -> None:

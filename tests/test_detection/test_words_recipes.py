@@ -232,7 +232,23 @@ def test_a_resumed_run_reads_no_picture_again(tmp_path, monkeypatch):
     assert len(read) == cfg.train_dataloader.batch_size
 
 
-def test_data_are_named_in_the_config_alone(drawn):
-    cfg = load_config(FOLDER / 'words_vitsmall_flickr8k.py')
+def test_a_folder_of_cocos_layout_in_place_of_the_configs(tmp_path):
+    """The same as naming its files by hand, mosaics or not."""
+    changes = scenes(tmp_path)
+    for name, place in (
+        ('words_vitmini_scenes', TRAIN),
+        ('words_vitsmall_flickr8k', f'{TRAIN}.dataset'),
+    ):
+        by_hand = {
+            key.replace(TRAIN, place): value for key, value in changes.items()
+        }
+        cfg = load_config(FOLDER / f'{name}.py')
+        use_data(cfg, [f'coco:{tmp_path}'])
+        wanted = load_config(FOLDER / f'{name}.py', by_hand)
+        assert cfg.to_dict() == wanted.to_dict()
+
+
+def test_several_data_sets_are_named_in_the_config_alone(drawn):
+    cfg = load_config(FOLDER / 'words_vitb16_o365_vg.py')
     with pytest.raises(ConfigError, match='told what to read in the config'):
         use_data(cfg, [f'coco:{drawn}'])
