@@ -6,7 +6,6 @@ objective, and encodes an image or a sentence for everything else.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
@@ -31,6 +30,11 @@ from sparc_vlm.models.micro_batch import (
 from sparc_vlm.models.modes import evaluating
 from sparc_vlm.models.patch_mask import check_grid, of_kept
 from sparc_vlm.models.pooling import mean_of_real, real_mask
+from sparc_vlm.models.temperature import (
+    keep_in_range,
+    learned_log_scale,
+    logit_scale,
+)
 from sparc_vlm.preprocess import Picture, Resize, picture_batch
 from sparc_vlm.registry import MODELS, TOKENIZERS
 from sparc_vlm.structures import (
@@ -39,10 +43,6 @@ from sparc_vlm.structures import (
     TextEmbeddings,
     TokenBatch,
 )
-
-MAX_LOGIT_SCALE = 100.0
-# A hair below: the exponential of the rounded logarithm is above 100.
-MAX_LOG_SCALE = math.log(MAX_LOGIT_SCALE) - 1e-6
 
 
 @MODELS.register_module()
@@ -119,14 +119,14 @@ class ImageTextPretrainer(BaseModel):
         self.text_adapter = nn.Linear(
             self.text.embed_dims, embed_dims, bias=False
         )
-        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / temperature)))
+        self.log_scale = learned_log_scale(temperature)
         if micro_batch is not None:
             refuse_batch_statistics(self)
 
     @property
     def logit_scale(self) -> Tensor:
         """Scalar 1 / temperature, at most 100."""
-        return self.log_scale.exp().clamp(max=MAX_LOGIT_SCALE)
+        return logit_scale(self.log_scale)
 
     @property
     def device(self) -> torch.device:
@@ -160,8 +160,7 @@ class ImageTextPretrainer(BaseModel):
         if mode == 'tensor':
             return self._embed(images, tokens, patch_mask, is_local=True)
         if mode == 'loss':
-            # Beyond the ceiling the parameter would have no gradient.
-            self.log_scale.data.clamp_(max=MAX_LOG_SCALE)
+            keep_in_range(self.log_scale)
             is_local = getattr(self.objective, 'is_local', True)
             pairs = self._embed(images, tokens, patch_mask, is_local)
             temperature = 1 / pairs.logit_scale.detach()

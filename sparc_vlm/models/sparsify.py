@@ -6,7 +6,6 @@ and return what it returns, so that an objective can be given any of them.
 
 from __future__ import annotations
 
-import math
 from functools import partial
 
 from torch import Tensor
@@ -21,6 +20,7 @@ from sparc_vlm.models.alignment import (
     thresholded_alignment,
 )
 from sparc_vlm.models.entmax import entmax15, sparsemax
+from sparc_vlm.models.temperature import check_temperature
 
 
 def sparsemax_alignment(
@@ -44,7 +44,7 @@ def sparsemax_alignment(
     Raises:
         ValueError: Shapes that do not fit, or a temperature of 0 or less.
     """
-    _check_temperature(temperature)
+    check_temperature(temperature)
     scores = masked_scores(tokens, patches, patch_mask)
     return sparsemax(scores / temperature)
 
@@ -60,7 +60,7 @@ def entmax_alignment(
     Args, Returns and Raises as in `sparsemax_alignment`; a patch two
     temperatures under the best one gets nothing.
     """
-    _check_temperature(temperature)
+    check_temperature(temperature)
     scores = masked_scores(tokens, patches, patch_mask)
     return entmax15(scores / temperature)
 
@@ -186,8 +186,3 @@ def build_alignment(name: str, **options: float | None) -> AlignmentFunction:
             raise UsageError('give either a threshold or a quantile, not both')
         function = quantile_alignment
     return partial(function, **options)
-
-
-def _check_temperature(temperature: float) -> None:
-    if not 0 < temperature < math.inf:
-        raise UsageError(f'temperature must be above 0, got {temperature}')

@@ -29,6 +29,11 @@ from sparc_vlm.models.length_parts import (
 from sparc_vlm.models.pairwise_blocks import wide
 from sparc_vlm.models.query import QueryProjection
 from sparc_vlm.models.sparsify import build_alignment
+from sparc_vlm.models.temperature import (
+    keep_in_range,
+    learned_log_scale,
+    logit_scale,
+)
 from sparc_vlm.models.words import (
     pool_patch_mask,
     pool_words,
@@ -66,6 +71,9 @@ class SPARC(nn.Module):
         same_meaning: Arguments of `words.same_meaning`, such as
             `dict(limit=0.9)`: tokens of a caption that mean the same are no
             negatives. None takes every other token for a negative.
+        local_temperature: Where a temperature of the local losses' own
+            starts, learned as the global one is; None shares that one, as
+            the paper does.
 
     Raises:
         ValueError: A name that is not one of those above, or an option that
@@ -88,6 +96,7 @@ class SPARC(nn.Module):
         query: dict[str, Any] | None = None,
         words: bool = False,
         same_meaning: dict[str, Any] | None = None,
+        local_temperature: float | None = None,
     ) -> None:
         super().__init__()
         if token_average not in ('sample', 'token'):
@@ -113,6 +122,11 @@ class SPARC(nn.Module):
         self.words = words
         self.same_meaning = same_meaning
         self.uses_words = words or same_meaning is not None
+        self.local_log_scale = (
+            None
+            if local_temperature is None
+            else learned_log_scale(local_temperature)
+        )
         self._try_options()
 
     def align(
@@ -147,8 +161,11 @@ class SPARC(nn.Module):
             alone: `patches_kept`, the share of patches with a weight above 0;
             `effective_patches`, how many a token spreads over;
             `rolled_local`, the local loss beside another pair's image,
-            weighted as `loss_local` is.
+            weighted as `loss_local` is; and `local_temperature`, if there is
+            one.
         """
+        if self.local_log_scale is not None:
+            keep_in_range(self.local_log_scale)
         # Negatives from other images need the batch as it is.
         parts, back = [pairs], None
         if not self.cross_image:
@@ -195,11 +212,14 @@ class SPARC(nn.Module):
         rolled = rolled_loss(
             some, self.align, self.token_average, self._ignored(some)
         )
-        return dict(
+        logged = dict(
             patches_kept=_share_kept(weights, some.token_mask),
             effective_patches=effective_patches(weights, some.token_mask),
             rolled_local=self.local_weight * rolled,
         )
+        if self.local_log_scale is not None:
+            logged['local_temperature'] = 1 / some.logit_scale
+        return logged
 
     def _try_options(self) -> None:
         """Values out of range are refused now, not in the first step."""
@@ -211,7 +231,7 @@ class SPARC(nn.Module):
             same_meaning(nothing, mask, mask.long(), **self.same_meaning)
 
     def _local_pairs(self, pairs: PairEmbeddings) -> PairEmbeddings:
-        """The pairs with what the local loss takes for a token.
+        """The pairs with the local loss's tokens and temperature.
 
         Nothing that stands in the padding, not even NaN, is left in them.
         They are widened here, once for all that needs them wide, and after
@@ -221,6 +241,10 @@ class SPARC(nn.Module):
         pairs = replace(
             pairs, tokens=wide(pairs.tokens), patches=wide(pairs.patches)
         )
+        if self.local_log_scale is not None:
+            pairs = replace(
+                pairs, logit_scale=logit_scale(self.local_log_scale)
+            )
         if not self.words:
             tokens = torch.where(mask[..., None], pairs.tokens, 0.0)
             return replace(pairs, tokens=tokens)
