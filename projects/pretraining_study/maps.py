@@ -8,11 +8,11 @@ never leaves its pair.
 
 title = 'What the local maps of SPARC lack, on drawn scenes'
 note = (
-    'SPARC with one thing changed at a time, 240 updates on drawn scenes of '
+    'SPARC with one thing changed at a time, 360 updates on drawn scenes of '
     '64 pixels, measured on the val split. One seed: what is near to each '
     'other is not told apart.'
 )
-steps = 240
+steps = 360
 seeds = 1
 # Nothing is measured or drawn while training: the tasks come after it.
 options = dict(
