@@ -1,6 +1,7 @@
-"""Gets data ready: draws scenes, writes shards, trains tokenizers.
+"""Gets data ready: scenes, parts of data sets, shards, tokenizers.
 
     python tools/prepare_data.py scenes OUT --num-images 10000
+    python tools/prepare_data.py part /data/coco OUT --num-images 2000
     python tools/prepare_data.py shards coco:/data/coco OUT
     python tools/prepare_data.py tokenizer karpathy:/data/dataset.json OUT
 
@@ -32,6 +33,10 @@ from sparc_vlm.datasets import (  # noqa: E402
     CaptionTokenizer,
     Scenes,
     load_tokenizer,
+)
+from sparc_vlm.datasets.coco_part import (  # noqa: E402
+    CocoPart,
+    write_coco_part,
 )
 from sparc_vlm.datasets.export import export_scenes  # noqa: E402
 from sparc_vlm.datasets.pairs import PairSource  # noqa: E402
@@ -80,6 +85,16 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     scenes.add_argument('--seed', type=int, default=0)
     scenes.add_argument('--tokenizer', help='folder; counts its tokens')
     scenes.set_defaults(run=run_scenes)
+    part = commands.add_parser('part', help='take some pictures of COCO')
+    part.add_argument('folder', help="in COCO's layout")
+    part.add_argument('out', help='folder to write to')
+    part.add_argument('--num-images', type=positive, required=True)
+    part.add_argument('--split', default='train', help='such as val2017')
+    part.add_argument('--name', help='of the split that is written')
+    part.add_argument('--skip', type=int, default=0, help='pictures')
+    part.add_argument('--longer-side', type=positive, default=320)
+    part.add_argument('--seed', type=int, default=0)
+    part.set_defaults(run=run_part)
     shards = commands.add_parser('shards', help='write tar shards')
     shards.add_argument('data', help='scenes, coco:/path, csv:/path, ...')
     shards.add_argument('out', help='folder to write to')
@@ -111,6 +126,18 @@ def run_scenes(args: argparse.Namespace) -> None:
         counts = export_scenes(scenes, args.out, done)
     show(counts)
     show_tokens(scenes, tokenizer)
+    say(f'written to {args.out}: train with --data coco:{args.out}')
+
+
+def run_part(args: argparse.Namespace) -> None:
+    """Takes some pictures of a data set in COCO's layout, made smaller."""
+    part = CocoPart(
+        args.split, args.num_images, args.skip, args.longer_side, args.seed
+    )
+    name = args.name or args.split
+    with progress('making pictures smaller', args.num_images) as done:
+        counts = write_coco_part(args.folder, args.out, name, part, done)
+    show(counts)
     say(f'written to {args.out}: train with --data coco:{args.out}')
 
 

@@ -190,3 +190,19 @@ def test_mistakes_are_one_sentence(tmp_path, capsys):
     arguments = [f'csv:{file}', str(tmp_path)]
     assert main(['tokenizer', *arguments]) == 2
     assert 'none is called' in ' '.join(capsys.readouterr().out.split())
+
+
+def test_a_part_of_a_folder_in_cocos_layout(drawn, tmp_path, capsys):
+    arguments = ['part', str(drawn), str(tmp_path), '--split', 'train']
+    arguments += ['--name', 'val', '--longer-side', '24', '--skip', '10']
+    assert main([*arguments, '--num-images', '20']) == 0
+    assert 'pictures: 20' in capsys.readouterr().out
+    source = CocoCaptions(
+        tmp_path / 'annotations/captions_val.json',
+        tmp_path / 'images_val.zip',
+        tmp_path / 'annotations/instances_val.json',
+    )
+    assert len(source) == 20
+    assert source.image(0).size == (24, 24)
+    assert main([*arguments, '--num-images', '21']) == 2
+    assert 'error: ' in capsys.readouterr().out

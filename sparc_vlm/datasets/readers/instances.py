@@ -105,7 +105,7 @@ class Instances:
         for at in np.lexsort((areas, known)):
             row = rows[at]
             number = self._numbers[row['category_id']]
-            mask = _mask(row, height, width)
+            mask = object_mask(row, height, width)
             labels[mask] = number if known[at] else VOID
         return labels
 
@@ -149,7 +149,7 @@ def _is_outlined(row: dict) -> bool:
     return bool(row.get('segmentation')) and not row.get('iscrowd')
 
 
-def _mask(row: dict, height: int, width: int) -> np.ndarray:
+def object_mask(row: dict, height: int, width: int) -> np.ndarray:
     """(H, W) bool of polygons, of run lengths, packed or not, or of a box."""
     segmentation = row.get('segmentation')
     if not segmentation:
