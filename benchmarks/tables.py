@@ -12,6 +12,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.downstream_tables import (  # noqa: E402
+    captioner_tables,
+    detector_table,
+)
+from benchmarks.markdown import markdown, spread  # noqa: E402
+
 Report = dict[str, Any]
 
 
@@ -231,53 +240,6 @@ def retrieval_table(report: Report) -> str:
     return markdown((what, 'seconds', 'MiB at its peak'), rows)
 
 
-def detector_table(report: Report) -> str:
-    """Pictures a second by backbone, from `detector_inference`.
-
-    Args:
-        report: What it wrote.
-    """
-    rows = []
-    for size, found in report['inference'].items():
-        what = f'{size}, {found["side"]} pixels'
-        ours = next(iter(found['detectors'].values()))['seconds']
-        for name, one in found['detectors'].items():
-            rounds = zip(one['seconds'], ours, strict=True)
-            longer = spread([theirs / own for theirs, own in rounds], 2)
-            rate = f'{one["pictures_per_second"]:.2f}'
-            millions = f'{one["parameters"] / 1e6:.1f}'
-            rows.append((what, name, rate, millions, longer))
-    head = 'size', 'backbone', 'pictures/s', 'million parameters'
-    return markdown((*head, 'times as long as the first'), rows)
-
-
-def spread(values: Sequence[float], digits: int) -> str:
-    """Median, and least to most.
-
-    Args:
-        values: Of the rounds; none shows as nothing.
-        digits: After the point.
-    """
-    if not values:
-        return ''
-    middle, least, most = (
-        f'{value:.{digits}f}'
-        for value in (statistics.median(values), min(values), max(values))
-    )
-    return f'{middle} ({least} to {most})'
-
-
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table.
-
-    Args:
-        head: Names of the columns; all but the first are set to the right.
-        rows: Their cells.
-    """
-    ruler = ['---', *['---:'] * (len(head) - 1)]
-    return '\n'.join(f'| {" | ".join(row)} |' for row in (head, ruler, *rows))
-
-
 def tables(report: Report) -> Iterator[str]:
     """Whatever tables a report has.
 
@@ -289,6 +251,9 @@ def tables(report: Report) -> Iterator[str]:
         return
     if 'peak_bytes' in report:
         yield large_table([report])
+        return
+    if 'writing' in report:
+        yield from captioner_tables(report)
         return
     if 'inference' in report:
         yield detector_table(report)

