@@ -20,6 +20,7 @@ os.environ.setdefault(
 import pytest
 from mmengine.config import config as mmengine_config
 from mmengine.logging import MMLogger
+from yapf.yapflib.yapf_api import FormatCode
 
 # before any test imports mmcv, whose ops it may stand in for
 import sparc_vlm  # noqa: F401
@@ -44,8 +45,15 @@ def log():
 def unformatted(monkeypatch):
     """Texts of configs as they are: yapf takes up to seconds over each.
 
-    Processes that a test starts lay theirs out as a user's do.
+    Processes that a test starts lay theirs out as a user's do, and a test
+    that takes `laid_out` does.
     """
     monkeypatch.setattr(
         mmengine_config, 'FormatCode', lambda text, **_: (text, True)
     )
+
+
+@pytest.fixture
+def laid_out(unformatted, monkeypatch):
+    """Texts of configs as a user sees them."""
+    monkeypatch.setattr(mmengine_config, 'FormatCode', FormatCode)

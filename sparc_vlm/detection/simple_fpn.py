@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import torch
 from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -132,10 +133,25 @@ def _level(
     )
 
 
+class _Halving(nn.Conv2d):
+    """A strided convolution, also of maps that are one cell wide.
+
+    These in float32: in bfloat16 on a CPU the gradient of the weights is left
+    unset where no cell reaches (torch 2.13), and may hold anything.
+    """
+
+    def forward(self, cells: Tensor) -> Tensor:
+        """(B, C, H, W) to half of H and of W, rounded up."""
+        if cells.shape[-1] > 1:
+            return super().forward(cells)
+        with torch.autocast(cells.device.type, enabled=False):
+            return super().forward(cells.to(self.weight.dtype))
+
+
 def _extra_level(channels: int, kind: str, is_first: bool) -> nn.Module:
     if kind == 'pool':
         return nn.MaxPool2d(1, stride=2)
-    convolution = nn.Conv2d(channels, channels, 3, stride=2, padding=1)
+    convolution = _Halving(channels, channels, 3, stride=2, padding=1)
     if is_first:
         return convolution
     return nn.Sequential(nn.ReLU(), convolution)

@@ -132,6 +132,27 @@ def test_extra_levels():
     assert torch.equal(maps[5], second(maps[4].relu()))
 
 
+def test_maps_of_one_column_in_bfloat16():
+    """What the gradient of a strided convolution leaves unset is not used."""
+    torch.manual_seed(0)
+    level = SimpleFeaturePyramid(
+        8, 256, strides=(16,), extra_levels=1, extra='conv'
+    ).extra_levels[0]
+    for shape in ((1, 1), (3, 1)):
+        cells = torch.randn(2, 256, *shape)
+        gradients = []
+        for dtype in (None, torch.bfloat16):
+            level.zero_grad()
+            # Freed memory that is handed out again holds what is no number.
+            for count in (level.weight.numel(), 2 * level.weight.numel()):
+                torch.full((count,), torch.nan)
+            with torch.autocast('cpu', dtype, enabled=dtype is not None):
+                found = level(cells)
+            found.float().square().mean().backward()
+            gradients.append(level.weight.grad.clone())
+        torch.testing.assert_close(gradients[1], gradients[0])
+
+
 def test_the_usual_norm_is_over_the_channels_of_each_place():
     norm = pyramid().levels[2][1]
     nn.init.normal_(norm.weight)

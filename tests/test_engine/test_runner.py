@@ -403,7 +403,7 @@ def test_a_checkpoint_runs_no_code(tmp_path, monkeypatch):
     assert not (tmp_path / 'trap').exists()
 
 
-def test_a_config_that_changed_is_told(tmp_path):
+def test_a_config_that_changed_is_told(tmp_path, laid_out):
     interrupted(tmp_path, 4)
     changes = {
         'default_hooks.checkpoint.max_keep': 5,
