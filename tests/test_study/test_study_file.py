@@ -146,12 +146,15 @@ def test_choosing_arms(tmp_path):
         choose(study, ['SPARK'])
 
 
-@pytest.mark.parametrize('name', ['sweep', 'scenes'])
-def test_the_studies_of_the_project_can_be_begun(name):
+@pytest.mark.parametrize(
+    ('name', 'baseline'),
+    [('sweep', 'CLIP'), ('scenes', 'CLIP'), ('maps', 'SPARC')],
+)
+def test_the_studies_of_the_project_can_be_begun(name, baseline):
     folder = ROOT / 'projects' / 'pretraining_study'
     study = read_study(folder / f'{name}.py', ROOT)
     build_tasks(study.tasks)
-    assert study.baseline == 'CLIP'
+    assert study.baseline == baseline
 
 
 def test_training_is_run_where_paths_of_data_are_meant_from(
