@@ -213,7 +213,8 @@ def large_table(reports: Sequence[Report]) -> str:
         memory = (f'{report[field] / 2**30:.2f}' for field in fields)
         device = {'cpu': 'CPU', 'cuda': 'GPU'}[report['device']]
         if device == 'CPU':
-            device += f', {report["threads"]} threads'
+            count = report['threads']
+            device += f', {count} thread{"s" * (count > 1)}'
         minutes = f'{report["seconds"] / 60:.1f}'
         batch = str(report['batch'])
         rows.append((report['objective'], device, batch, *memory, minutes))
