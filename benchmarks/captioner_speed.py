@@ -5,9 +5,9 @@ python benchmarks/captioner_speed.py --repeats 5 \
 
 The recipe of the drawn scenes, both stages: SmolLM2-135M, frozen, behind small
 eyes with random weights, in bf16 autocast; its own weights in float32 or in
-bfloat16. Writing is greedy, pictures looked at before: a picture alone, a
-batch, and the batch without a cache of keys and values. The sides take turns
-in one run, since machines are noisy; memory is that of a process of its own.
+bfloat16. Writing is greedy, pictures looked at before, keys and values kept: a
+picture alone, and a batch. The sides take turns in one run, since machines are
+noisy; memory is that of a process of its own.
 Needs the language model's wheel, or `--language FOLDER`.
 """
 
@@ -104,7 +104,7 @@ def updates(
 
 
 def writing(
-    captioner: Captioner, pictures: int, tokens: int, cached: bool
+    captioner: Captioner, pictures: int, tokens: int
 ) -> Callable[[], Any]:
     """What writes so many tokens about each of some pictures."""
     language = captioner.language
@@ -124,7 +124,6 @@ def writing(
                 max_new_tokens=tokens,
                 min_new_tokens=tokens,
                 do_sample=False,
-                use_cache=cached,
             )
 
     return write
@@ -157,13 +156,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             report['updates'].append(what)
             steps['updates', len(report['updates']) - 1] = step
         # The last one has low-rank layers, as a trained one has.
-        for pictures, cached in ((1, True), (args.batch, True)) + (
-            ((args.batch, False),) if dtype == DTYPES[-1] else ()
-        ):
-            step = writing(captioner, pictures, args.tokens, cached)
-            what = dict(
-                pictures=pictures, cached=cached, weights=dtype, seconds=[]
-            )
+        for pictures in (1, args.batch):
+            step = writing(captioner, pictures, args.tokens)
+            what = dict(pictures=pictures, weights=dtype, seconds=[])
             report['writing'].append(what)
             steps['writing', len(report['writing']) - 1] = step
     for turn in range(args.repeats + 1):

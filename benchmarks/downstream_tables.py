@@ -71,11 +71,10 @@ def writing_table(report: Report) -> str:
         (
             f'{one["pictures"]}',
             one['weights'],
-            'kept' if one['cached'] else 'computed again',
             f'{one["tokens_per_second"]:.1f}',
             spread(one['seconds'], 2),
         )
         for one in report['writing']
     ]
-    head = 'pictures at a time', 'weights', 'keys and values', 'tokens/s'
+    head = 'pictures at a time', 'weights', 'tokens/s'
     return markdown((*head, 'seconds'), rows)

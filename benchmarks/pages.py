@@ -20,6 +20,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.downstream_tables import (  # noqa: E402
+    update_table,
+    writing_table,
+)
 from benchmarks.tables import (  # noqa: E402
     data_table,
     index_table,
@@ -48,6 +52,8 @@ PARTS: dict[str, tuple[str, Callable[..., str]]] = {
     'data': ('data_rate', data_table),
     'index': ('data_rate', index_table),
     'retrieval': ('retrieval', retrieval_table),
+    'captioner-updates': ('captioner_speed', update_table),
+    'captioner-writing': ('captioner_speed', writing_table),
 }
 """By the name of the mark: a file of results, and what makes a table."""
 TOGETHER: dict[str, tuple[str, Callable[..., str]]] = {

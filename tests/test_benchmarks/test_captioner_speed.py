@@ -27,8 +27,7 @@ def test_the_script_runs(tmp_path):
         assert len(one['seconds']) == 2
         assert one['tokens'] > 2 * 16  # the picture's alone
         assert one['peak_bytes'] > 2**27
-    kinds = [(one['pictures'], one['cached']) for one in report['writing']]
-    assert kinds == [(1, True), (2, True), (1, True), (2, True), (2, False)]
+    assert [one['pictures'] for one in report['writing']] == [1, 2, 1, 2]
     for one in report['writing']:
         assert one['tokens_per_second'] > 0
     shown = list(tables.tables(report))
