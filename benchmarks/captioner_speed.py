@@ -33,9 +33,9 @@ from mmengine.registry import DefaultScope
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.downstream_tables import captioner_tables  # noqa: E402
 from benchmarks.matrix_rate import timed  # noqa: E402
 from benchmarks.process_memory import resident  # noqa: E402
+from benchmarks.tables import tables  # noqa: E402
 from sparc_vlm.captioning.captioner import Captioner  # noqa: E402
 from sparc_vlm.captioning.chat import ChatFormat  # noqa: E402
 from sparc_vlm.captioning.recipe import use_captioner  # noqa: E402
@@ -145,7 +145,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     Args:
         args: Of the command line.
     """
-    steps: dict[tuple[str, str], Callable[[], Any]] = {}
+    sides: list[tuple[dict[str, Any], Callable[[], Any]]] = []
     report: dict[str, Any] = dict(updates=[], writing=[])
     for dtype in DTYPES:
         for name, stage in STAGES.items():
@@ -154,18 +154,18 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             step, tokens = updates(captioner, cfg)
             what = dict(trains=name, weights=dtype, tokens=tokens, seconds=[])
             report['updates'].append(what)
-            steps['updates', len(report['updates']) - 1] = step
+            sides.append((what, step))
         # The last one has low-rank layers, as a trained one has.
         for pictures in (1, args.batch):
             step = writing(captioner, pictures, args.tokens)
             what = dict(pictures=pictures, weights=dtype, seconds=[])
             report['writing'].append(what)
-            steps['writing', len(report['writing']) - 1] = step
+            sides.append((what, step))
     for turn in range(args.repeats + 1):
-        for (kind, place), step in steps.items():
+        for what, step in sides:
             seconds = timed(step)
             if turn:  # the first one warms up
-                report[kind][place]['seconds'].append(seconds)
+                what['seconds'].append(seconds)
         print(f'round {turn} of {args.repeats}', file=sys.stderr, flush=True)
     for what in report['writing']:
         middle = statistics.median(what['seconds'])
@@ -218,7 +218,7 @@ def main() -> None:
     )
     if args.out is not None:
         args.out.write_text(json.dumps(report, indent=1) + '\n')
-    print('\n\n'.join(captioner_tables(report)))
+    print('\n\n'.join(tables(report)))
 
 
 if __name__ == '__main__':

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from typing import Any
 
-from benchmarks.markdown import markdown, spread
-
-Report = dict[str, Any]
+from benchmarks.markdown import Report, markdown, spread
 
 
 def detector_table(report: Report) -> str:
@@ -28,15 +25,6 @@ def detector_table(report: Report) -> str:
             rows.append((what, name, rate, millions, longer))
     head = 'size', 'backbone', 'pictures/s', 'million parameters'
     return markdown((*head, 'times as long as the first'), rows)
-
-
-def captioner_tables(report: Report) -> tuple[str, str]:
-    """An update's time and memory, and tokens a second of writing.
-
-    Args:
-        report: What `captioner_speed` wrote.
-    """
-    return update_table(report), writing_table(report)
 
 
 def update_table(report: Report) -> str:

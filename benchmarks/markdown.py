@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from typing import Any
+
+Report = dict[str, Any]
+"""The JSON of one of the scripts."""
 
 
 def spread(values: Sequence[float], digits: int) -> str:

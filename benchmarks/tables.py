@@ -10,18 +10,16 @@ import statistics
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.downstream_tables import (  # noqa: E402
-    captioner_tables,
     detector_table,
+    update_table,
+    writing_table,
 )
-from benchmarks.markdown import markdown, spread  # noqa: E402
-
-Report = dict[str, Any]
+from benchmarks.markdown import Report, markdown, spread  # noqa: E402
 
 
 def step_table(report: Report) -> str:
@@ -254,7 +252,8 @@ def tables(report: Report) -> Iterator[str]:
         yield large_table([report])
         return
     if 'writing' in report:
-        yield from captioner_tables(report)
+        yield update_table(report)
+        yield writing_table(report)
         return
     if 'inference' in report:
         yield detector_table(report)

@@ -10,6 +10,7 @@ import json
 import random
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
@@ -28,7 +29,7 @@ from sparc_vlm.datasets.store import ImageStore
 from sparc_vlm.errors import MissingFileError, UsageError
 from sparc_vlm.files import atomic_file, write_text
 
-KINDS = ('instances', 'captions')
+NEEDS = 'images annotations'
 QUALITY = 90
 """Of JPEG."""
 
@@ -59,8 +60,10 @@ class CocoPart:
             ids: Of all pictures.
 
         Raises:
-            ValueError: There are too few.
+            ValueError: There are too few, or `skip` is below 0.
         """
+        if self.skip < 0:
+            raise UsageError(f'skip must be at least 0, got {self.skip}')
         order = sorted(ids)
         random.Random(self.seed).shuffle(order)
         chosen = order[self.skip : self.skip + self.num_images]
@@ -101,28 +104,32 @@ def write_coco_part(
         ValueError: Too few pictures, or another part of that name is there.
     """
     out = Path(out)
-    whole = _contents(str(folder), part.split)
+    found = _sources(str(folder), part.split)
     made_of = {'part': asdict(part), 'of': str(Path(folder).resolve())}
-    files = {kind: out / f'annotations/{kind}_{name}.json' for kind in whole}
+    files = {kind: out / f'annotations/{kind}_{name}.json' for kind in found}
     report = new_report()
-    there = _there(files['instances'], made_of)
-    if there is None:
-        found = find_coco(str(folder), part.split, 'instances')
-        names = picture_files(found['annotations'], whole['instances'], report)
-        archive = out / f'images_{name}.zip'
+    if not _is_there(files['instances'], made_of):
+        # Of all of COCO these are large: read only if something is to do.
+        whole = {
+            kind: read_json(source['annotations'], NEEDS, report)
+            for kind, source in found.items()
+        }
+        instances = found['instances']
+        names = picture_files(
+            instances['annotations'], whole['instances'], report
+        )
         sizes = _write_pictures(
-            ImageStore(found['images']),
+            ImageStore(instances['images']),
             {number: names[number] for number in part.choose(list(names))},
             part.longer_side,
-            archive,
+            out / f'images_{name}.zip',
             report,
             done,
         )
         # Instances last: a part whose instances are there is whole.
-        for kind in reversed(KINDS):
-            if kind in whole:
-                rows = _cut(whole[kind], sizes, made_of)
-                write_text(files[kind], json.dumps(rows))
+        for kind in reversed(found):
+            rows = _cut(whole[kind], sizes, made_of)
+            write_text(files[kind], json.dumps(rows))
     counts = {'pictures': 0, 'objects': 0, 'captions': 0}
     for kind, path in files.items():
         written = json.loads(path.read_text('utf-8'))
@@ -132,31 +139,25 @@ def write_coco_part(
     return {**counts, **{key: value for key, value in report.items() if value}}
 
 
-def _contents(folder: str, split: str) -> dict[str, dict[str, Any]]:
-    """Annotations of a split by their kind; captions may be missing."""
-    contents = {}
-    for kind in KINDS:
-        try:
-            path = find_coco(folder, split, kind)['annotations']
-        except MissingFileError:
-            if kind == 'instances':
-                raise
-            continue
-        contents[kind] = read_json(path, 'images annotations', new_report())
-    return contents
+def _sources(folder: str, split: str) -> dict[str, dict[str, Any]]:
+    """Where a split is, instances first; captions may be missing."""
+    found = {'instances': find_coco(folder, split, 'instances')}
+    with suppress(MissingFileError):
+        found['captions'] = find_coco(folder, split, 'captions')
+    return found
 
 
-def _there(path: Path, made_of: dict[str, Any]) -> dict[str, Any] | None:
-    """What an earlier run noted about the part that it wrote."""
+def _is_there(path: Path, made_of: dict[str, Any]) -> bool:
+    """Whether an earlier run has written this part, by what it noted."""
     if not path.is_file():
-        return None
+        return False
     info = json.loads(path.read_text('utf-8')).get('info', {})
     if {key: info.get(key) for key in made_of} != made_of:
         raise UsageError(
             f'{path} holds other pictures than those asked for: write to '
             'another folder'
         )
-    return info
+    return True
 
 
 def _write_pictures(

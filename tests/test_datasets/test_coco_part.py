@@ -125,3 +125,8 @@ def test_too_few_pictures(whole, tmp_path):
             whole, tmp_path / 'out', 'train', CocoPart('train', 5, skip=2)
         )
     assert not (tmp_path / 'out').exists()
+
+
+def test_pictures_are_not_counted_from_the_end():
+    with pytest.raises(UsageError, match='skip must be at least 0, got -1'):
+        CocoPart('train', 1, skip=-1).choose([1, 2, 3])
