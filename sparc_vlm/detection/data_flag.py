@@ -94,8 +94,8 @@ def _classes(annotations: str) -> list[str]:
 
 def _point(dataset: dict[str, Any], found: dict[str, Any]) -> None:
     """Has a data set read what was found."""
-    if dataset.get('type') == MIXED:
-        return _point(dataset['dataset'], found)
+    while dataset.get('type') == MIXED:
+        dataset = dataset['dataset']
     kind = str(dataset.get('type')).split('.')[-1]
     if kind not in READERS:
         raise ConfigError(
@@ -104,7 +104,7 @@ def _point(dataset: dict[str, Any], found: dict[str, Any]) -> None:
         )
     if kind == 'WordBoxes':
         dataset.update(found, type='sparc_vlm.WordBoxes')
-        return None
+        return
     if not isinstance(found['images'], str):
         raise ConfigError(
             f'--data: the pictures of {found["annotations"]} are in several '
@@ -116,7 +116,6 @@ def _point(dataset: dict[str, Any], found: dict[str, Any]) -> None:
         ann_file=found['annotations'],
         data_prefix=dict(img=found['images']),
     )
-    return None
 
 
 def _set_classes(node: Any, count: int) -> None:

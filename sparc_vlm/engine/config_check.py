@@ -44,9 +44,9 @@ AS_IT_STANDS = (
 NEEDED = ('train_dataloader', 'train_cfg', 'optim_wrapper')
 """Fields that training needs, all of them."""
 _PARSING = RLock()
-"""Held while a config is read. Until 3.12 Python counts how deep it is in a
-syntax tree for all threads together, and ends one of two that parse at once
-with a SystemError (python/cpython#106905)."""
+"""Held while a config is read. Python 3.11 counts how deep it is in a syntax
+tree for all threads together, and may end one of two that parse at once with
+a SystemError (python/cpython#106905)."""
 
 
 def find_config(path: str | Path) -> Path:
