@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -71,6 +72,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         action='store_true',
         help='train and measure nothing, write the page of what is there',
     )
+    parser.add_argument(
+        '--no-pictures',
+        action='store_true',
+        help='leave examples, and texts of the data, out of the page: for '
+        'data that may not be handed on',
+    )
     return parser.parse_args(arguments)
 
 
@@ -83,6 +90,8 @@ def main(arguments: list[str] | None = None) -> int:
         if args.jobs < 1:
             raise UsageError(f'--jobs must be at least 1, got {args.jobs}')
         study = read_study(args.study, ROOT)
+        if args.no_pictures:
+            study = replace(study, pictures=None)
         arms = choose(study, args.only)
         tasks = [] if args.report else build_tasks(study.tasks)
     except UserError as error:

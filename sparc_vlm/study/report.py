@@ -119,6 +119,9 @@ def _details(report: dict[str, Any]) -> list[str]:
         if left_out:
             said = ', '.join(f'{n} {why}' for why, n in left_out.items())
             lines.append(f'{task} left out {said}.')
-    found = report['versions']
-    lines.append(', '.join(f'{k} {v}' for k, v in found.items()))
+    alike = len(report['measured']) == 1
+    for found in report['measured']:
+        said = ', '.join(f'{k} {v}' for k, v in found['versions'].items())
+        who = '' if alike else f' ({", ".join(found["arms"])})'
+        lines.append(f'Measured on {found["device"]}{who}: {said}')
     return lines

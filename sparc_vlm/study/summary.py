@@ -6,7 +6,6 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from sparc_vlm.engine.versions import versions
 from sparc_vlm.evaluation.samples import paired, scores_of
 from sparc_vlm.evaluation.statistics import Interval, bootstrap
 from sparc_vlm.study.kept import finished, peak_of
@@ -98,8 +97,24 @@ def summarise(
         'arms': arms,
         'missing': _missing(study, sheets),
         'failed': [str(failure) for failure in failures],
-        'versions': versions(),
+        'measured': _measured(sheets),
     }
+
+
+def _measured(sheets: Sheets) -> list[dict[str, Any]]:
+    """On what device and with which versions, and which arms that was."""
+    found: list[dict[str, Any]] = []
+    for name, seeds in sheets.items():
+        for sheet in (s for tasks in seeds.values() for s in tasks.values()):
+            about = {'device': sheet['device'], 'versions': sheet['versions']}
+            known = next(
+                (f for f in found if about.items() <= f.items()), None
+            )
+            if known is None:
+                found.append(known := {**about, 'arms': []})
+            if name not in known['arms']:
+                known['arms'].append(name)
+    return found
 
 
 def _made(

@@ -2,10 +2,12 @@ import json
 import statistics
 
 import pytest
+import torch
 
 from sparc_vlm.evaluation.statistics import Scores, bootstrap
 from sparc_vlm.study import read_sheet, read_study, write_report
 from sparc_vlm.study.figures import sweep_figure
+from sparc_vlm.study.measure import write_sheet
 from sparc_vlm.study.tables import (
     columns_of,
     cost_table,
@@ -57,8 +59,28 @@ def test_a_page_with_tables_and_figures(trainer, tmp_path):
     assert arm['peak_bytes'] == 3e9
     assert arm['step_seconds'] == 0.5
     assert arm['evaluation']['retrieval']['seconds'][0] > 0
-    assert report['versions']['torch']
+    (measured,) = report['measured']
+    assert measured['versions']['torch'] == torch.__version__
+    assert 'Measured on cpu: python' in markdown
     assert report['pictures']['retrieval'] == 6
+
+
+def test_it_says_where_and_with_what_each_arm_was_measured(
+    study, trainer, tmp_path
+):
+    run(study, tmp_path / 'work')
+    path = tmp_path / 'work/sparc/seed0/results/retrieval.json.gz'
+    sheet = read_sheet(path)
+    sheet |= {'device': 'cuda', 'versions': {'torch': '9.9'}}
+    write_sheet(path, sheet)
+    report, page = report_of(study, tmp_path / 'work')
+    there, here = sorted(
+        report['measured'], key=lambda m: m['device'] == 'cpu'
+    )
+    assert there['arms'] == ['SPARC']
+    assert here['versions']['torch'] == torch.__version__
+    markdown = page.with_suffix('.md').read_text()
+    assert '- Measured on cuda (SPARC): torch 9.9' in markdown
 
 
 def test_numbers_are_those_of_the_sheets(study, trainer, tmp_path):

@@ -72,6 +72,13 @@ def test_the_real_thing_on_a_tiny_study(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(running, 'measure', None)
     assert compare_in(work, path) == 0
     assert capfd.readouterr().out.count(': done; ') == 2
+    # For others' eyes: curves and tables, but nothing of the data.
+    plain = tmp_path / 'plain'
+    more = ('--report', '--no-pictures', '--out', str(plain))
+    assert compare_in(work, path, *more) == 0
+    text = (plain / 'page.html').read_text('utf-8')
+    assert text.count('data:image/png') == 1
+    assert 'retrieved first' in page and 'retrieved first' not in text
 
 
 @pytest.fixture
