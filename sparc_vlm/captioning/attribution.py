@@ -18,7 +18,12 @@ from sparc_vlm.errors import UsageError
 from sparc_vlm.evaluation.caption_tokens import caption_tokens
 from sparc_vlm.evaluation.chair_words import COCO_WORDS
 from sparc_vlm.evaluation.encoding import own_pictures
-from sparc_vlm.evaluation.hallucination import ObjectWords, pooled, share
+from sparc_vlm.evaluation.hallucination import (
+    ObjectWords,
+    crowds_of,
+    pooled,
+    share,
+)
 from sparc_vlm.evaluation.task import Progress, Task, TaskResult
 from sparc_vlm.evaluation.tasks.pointing import hit
 from sparc_vlm.naming import named_objects
@@ -155,10 +160,12 @@ class Attribution(Task):
             eyes, picture, [caption], self.find_nouns
         )
         boxes = self.source.boxes(index)
+        crowds = crowds_of(self.source, index)
         words, hits, chances = [], [], []
         for noun, names in self._named(caption, nouns, boxes):
             own = [row['box'] for row in boxes if row['name'] in names]
-            told = {'word': noun.word, 'is_there': bool(own), 'hit': None}
+            is_there = bool(own) or any(name in crowds for name in names)
+            told = {'word': noun.word, 'is_there': is_there, 'hit': None}
             if own:
                 inside = patches_inside(own, picture.size, grid)
                 # The rest is smaller than a patch: no patch could hit it.

@@ -37,7 +37,8 @@ class PairSource(ABC):
 
     A source may also have `segments(index)`, labels (H, W) with 0 for the
     background and k for `names[k - 1]`, and the names; and `boxes(index)`,
-    a list of dicts with a `name` and a `box` (x1, y1, x2, y2 in pixels); or
+    a list of dicts with a `name` and a `box` (x1, y1, x2, y2 in pixels), and
+    with it `crowds(index)`, names of what is there without a box; or
     `phrases(index)`, parts of its captions with boxes (`readers.phrases`).
     One with foils has `foils(index)`, dicts of a true `caption`, the `foil`
     (a text, or a list of several) that is false, and the `kind` of foil.

@@ -138,6 +138,7 @@ def chair(
     caption: str,
     references: Iterable[str],
     boxes: Iterable[str],
+    crowds: Iterable[str] = (),
 ) -> dict[str, Any]:
     """What a caption names that is not there, and what it leaves out.
 
@@ -146,6 +147,8 @@ def chair(
         caption: That is measured.
         references: What people wrote of the picture.
         boxes: Classes that have a box on the picture.
+        crowds: Classes that are there without one: none is invented, and
+            none is missed.
 
     Returns:
         In percent 'chair_i', of the objects named those that are not there
@@ -156,7 +159,7 @@ def chair(
         the words for what is not there.
     """
     boxes = set(boxes)
-    there = boxes | {
+    there = {*boxes, *crowds} | {
         named.name for text in references for named in words.find(text)
     }
     named = words.find(caption)
@@ -170,6 +173,11 @@ def chair(
         'classes_shown': len(boxes),
         'invented': invented,
     }
+
+
+def crowds_of(source: Any, index: int) -> list[str]:
+    """Classes that a picture shows without a box, where a source says so."""
+    return source.crowds(index) if hasattr(source, 'crowds') else []
 
 
 def share(part: int, whole: int) -> float | None:

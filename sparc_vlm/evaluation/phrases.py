@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sparc_vlm.datasets.tokens import find_words
 from sparc_vlm.evaluation.encoding import encode_texts
 from sparc_vlm.evaluation.words import Alignment, encode_words
 
@@ -51,14 +52,18 @@ def phrase_tokens(
 
     Returns:
         In order, marks left out; none where the tokenizer has cut the part
-        off. A word that is partly in the part is in it.
+        off, or reads a text of other words than the caption has. A word that
+        is partly in the part is in it.
     """
-    meant, at = set(), 0
-    for number, word in enumerate(tokenizer.word_spans(caption)):
-        at = caption.index(word, at)
-        if at < end and at + len(word) > start:
-            meant.add(number)
-        at += len(word)
+    # It may read other letters (small ones, accents mended), in as many words.
+    spans = find_words(caption)
+    if len(spans) != len(tokenizer.word_spans(caption)):
+        return []
+    meant = {
+        number
+        for number, (first, last) in enumerate(spans)
+        if first < end and last > start
+    }
     owners = tokenizer.encode(caption).words
     return [place for place, owner in enumerate(owners) if owner in meant]
 

@@ -45,6 +45,7 @@ def ask(
     kind: str,
     per_picture: int = 3,
     seed: int = 0,
+    crowds: Mapping[int, Sequence[str]] | None = None,
 ) -> list[Asked]:
     """Questions about pictures, yes and no in turn, as many of each.
 
@@ -61,6 +62,8 @@ def ask(
             there are.
         seed: Of what is drawn; a picture's questions depend on it, on the
             picture's index and on what all pictures show.
+        crowds: For each picture classes that are there as a crowd: they are
+            not asked for as there, nor as not there.
     """
     counts = Counter(name for own in shown.values() for name in set(own))
     classes = sorted(counts, key=lambda name: (-counts[name], name))
@@ -72,7 +75,8 @@ def ask(
         present = Random(f'{seed}-{picture}').sample(
             sorted(set(own)), min(per_picture, len(set(own)))
         )
-        absent = [name for name in classes if name not in own]
+        there = {*own, *(crowds or {}).get(picture, ())}
+        absent = [name for name in classes if name not in there]
         if kind == 'random':
             Random(f'{seed}-{picture}-absent').shuffle(absent)
         for name in present:

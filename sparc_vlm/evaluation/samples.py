@@ -116,7 +116,12 @@ def _mean_iou(
                 if name in place:
                     pixels[:, seed, row, place[name]] = both
     inner, union = pixels
-    scores = Scores(100 * inner / np.maximum(union, 1), union)
+    # That a model finds a class where there is none does not make it shown.
+    is_shown = np.array(
+        [[name in tables[0][key]['classes'] for name in place] for key in keys]
+    )
+    ious = 100 * inner / np.maximum(union, 1)
+    scores = Scores(ious, union, shown=is_shown)
     return _confirmed(metric, scores, results, tables, keys)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -46,13 +46,15 @@ class Resampled(Protocol):
         seeds: That the model was trained with.
         samples: That it was measured on.
         draws: How many are worth their time.
-        is_mean: Whether the mean over draws is the metric itself.
     """
 
     seeds: int
     samples: int
     draws: int
-    is_mean: bool
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether the mean over draws is the metric itself."""
 
     def metrics(self, counts: np.ndarray) -> np.ndarray:
         """(B, S) metric of each seed, of samples taken (B, N) times."""
@@ -65,19 +67,21 @@ class Scores:
     The metric of a seed is the mean of `values` weighted by `weights`; with
     K classes (a third axis) it is the mean over classes of such means, as
     mean IoU is, where values are IoUs, and weights unions of pixels. A class
-    that no drawn sample has is left out of that draw.
+    that no drawn sample shows is left out of that draw.
 
     Attributes:
         values: (S, N) or (S, N, K), seeds and samples; NaN where the weight
             is 0 is fine.
         weights: As `values`; None counts every sample once.
         draws: How many a bootstrap takes.
+        shown: (N, K) bool, whether a sample shows a class; None takes that
+            from the weights.
     """
 
     values: np.ndarray
     weights: np.ndarray | None = None
     draws: int = DRAWS
-    is_mean: ClassVar[bool] = True
+    shown: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         values = np.asarray(self.values, float)
@@ -102,6 +106,11 @@ class Scores:
             )
         object.__setattr__(self, 'values', np.where(counted, values, 0.0))
         object.__setattr__(self, 'weights', weights)
+
+    @property
+    def is_mean(self) -> bool:
+        """Not over classes: a rare one is missing from many draws."""
+        return self.values.ndim == 2
 
     @property
     def seeds(self) -> int:
@@ -130,13 +139,17 @@ class Scores:
             for seed in range(self.seeds):
                 means = (counts @ sums[seed]) / (counts @ weights[seed])
                 there = np.isfinite(means)
+                if self.shown is not None:
+                    there &= counts @ self.shown > 0
                 total = np.where(there, means, 0.0).sum(1)
                 found[:, seed] = total / there.sum(1)
         return found
 
     def at(self, rows: Sequence[int]) -> Scores:
         """The same of some of the samples, in that order."""
-        return Scores(self.values[:, rows], self.weights[:, rows], self.draws)
+        shown = None if self.shown is None else self.shown[rows]
+        values, weights = self.values[:, rows], self.weights[:, rows]
+        return Scores(values, weights, self.draws, shown)
 
 
 def bootstrap(
@@ -154,8 +167,8 @@ def bootstrap(
     less than the mean of S trainings by (S - 1) / S, which is much for two
     or three: what the drawn seeds are away from the mean of all is made
     larger by sqrt(S / (S - 1)). Of one seed nothing can be said but for the
-    samples. Where a metric is no mean, and higher of samples some of which
-    are there twice, the interval is moved by as much.
+    samples. Where a metric is no mean over samples, so that draws lie higher
+    or lower than it does on the whole, the interval is moved by as much.
 
     Args:
         scores: Of the model.

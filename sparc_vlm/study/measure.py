@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import json
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +86,12 @@ def fingerprint(folder: Path) -> str:
         folder: Of a model, or of the run that has one.
     """
     digest = hashlib.sha256()
-    own, runs = (folder.glob(f'{at}*.safetensors') for at in ('', 'model/'))
-    for path in sorted(own) or sorted(runs):
+    # Others' models may be in files of other kinds alone.
+    kinds = [['*.safetensors'], ['*.bin', '*.pt', '*.pth']]
+    found: list[Path] = []
+    for patterns, at in product(kinds, (folder, folder / 'model')):
+        found = found or sorted(p for own in patterns for p in at.glob(own))
+    for path in found:
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

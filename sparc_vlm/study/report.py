@@ -115,10 +115,12 @@ def _details(report: dict[str, Any]) -> list[str]:
         )
         said += ''.join(f' {flag}' for flag in arm.get('flags', []))
         lines.append(said + (f'. {arm["note"]}' if arm['note'] else ''))
-    for task, left_out in report['skipped'].items():
-        if left_out:
-            said = ', '.join(f'{n} {why}' for why, n in left_out.items())
-            lines.append(f'{task} left out {said}.')
+    count = sum(len(arm['seeds']) for arm in report['arms'].values())
+    for found in report['skipped']:
+        said = ', '.join(f'{n} {why}' for why, n in found['left_out'].items())
+        alike = len(found['models']) == count
+        who = '' if alike else f' ({"; ".join(found["models"])})'
+        lines.append(f'{found["task"]} left out {said}{who}.')
     alike = len(report['measured']) == 1
     for found in report['measured']:
         said = ', '.join(f'{k} {v}' for k, v in found['versions'].items())

@@ -8,6 +8,7 @@ from typing import Any
 
 from sparc_vlm.evaluation.samples import paired, scores_of
 from sparc_vlm.evaluation.statistics import Interval, bootstrap
+from sparc_vlm.study.arm import Arm
 from sparc_vlm.study.kept import finished, peak_of
 from sparc_vlm.study.measure import Sheet
 from sparc_vlm.study.plan import Study, StudyArm
@@ -93,12 +94,27 @@ def summarise(
             for task, samples in _first(sheets, 'samples').items()
         },
         'chance': _first(sheets, 'chance'),
-        'skipped': _first(sheets, 'skipped'),
+        'skipped': _skipped(sheets),
         'arms': arms,
         'missing': _missing(study, sheets),
         'failed': [str(failure) for failure in failures],
         'measured': _measured(sheets),
     }
+
+
+def _skipped(sheets: Sheets) -> list[dict[str, Any]]:
+    """What tasks left out, and of whom: it may be of one model alone."""
+    found: list[dict[str, Any]] = []
+    for name, seeds in sheets.items():
+        for seed, tasks in seeds.items():
+            for task, sheet in tasks.items():
+                about = {'task': task, 'left_out': sheet['skipped']}
+                same = (f for f in found if about.items() <= f.items())
+                known = next(same, None)
+                if known is None:
+                    found.append(known := {**about, 'models': []})
+                known['models'].append(f'{name}, seed {seed}')
+    return [entry for entry in found if entry['left_out']]
 
 
 def _measured(sheets: Sheets) -> list[dict[str, Any]]:
@@ -143,9 +159,16 @@ def _made(
         'flags': list(arm.flags),
         'config': runs[0].settings()['config'],
         'seconds': [run.took() for run in runs],
+        'last_logged': [_last_logged(run) for run in runs],
         'step_seconds': min(times) if times else None,
         'peak_bytes': max(peaks) if peaks else None,
     }
+
+
+def _last_logged(run: Arm) -> dict[str, float]:
+    """What the end of a training's log says, such as how losses are won."""
+    scalars = read_scalars(run.folder).items()
+    return {key: list(own.values())[-1] for key, own in scalars if own}
 
 
 def _metrics(
@@ -158,9 +181,10 @@ def _metrics(
     for task in tasks:
         results = _results(own, task)
         others = _results(base, task) if base else []
+        # One that is undefined at a seed may be there at another.
+        names = dict.fromkeys(m for r in results for m in r['metrics'])
         found[task] = {
-            metric: _metric(metric, results, others)
-            for metric in results[0]['metrics']
+            metric: _metric(metric, results, others) for metric in names
         }
     return found
 
@@ -169,18 +193,23 @@ def _metric(
     metric: str, results: list[Sheet], others: list[Sheet]
 ) -> dict[str, Any]:
     """One metric of one arm."""
-    values = [result['metrics'][metric] for result in results]
-    taken_apart = scores_of(metric, results)
+    values = [result['metrics'].get(metric) for result in results]
+    known = [value for value in values if value is not None]
+    taken_apart = None
+    if len(known) == len(values):
+        taken_apart = scores_of(metric, results)
     entry: dict[str, Any] = {
-        'mean': statistics.fmean(values),
-        'spread': statistics.stdev(values) if len(values) > 1 else None,
+        'mean': statistics.fmean(known),
+        'spread': statistics.stdev(known) if len(known) > 1 else None,
         'seeds': values,
         'interval': _ends(taken_apart and bootstrap(taken_apart[0])),
         'draws': taken_apart and taken_apart[0].draws,
     }
     theirs = [r['metrics'][metric] for r in others if metric in r['metrics']]
     if theirs:
-        pair = paired(metric, results, others)
+        pair = None
+        if len(known) == len(values) and len(theirs) == len(others):
+            pair = paired(metric, results, others)
         entry['difference'] = {
             'mean': entry['mean'] - statistics.fmean(theirs),
             'interval': _ends(pair and bootstrap(*pair)),

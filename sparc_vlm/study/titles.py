@@ -63,6 +63,7 @@ MEASURES = {
         'pointing': 'pointing',
         'pointing_last': 'pointing, last token',
         'pointing_text': 'pointing, phrase as a text',
+        'pointing_centre': 'pointing at the centre',
         'recall': 'recall',
         'recall_last': 'recall, last token',
         'recall_text': 'recall, phrase as a text',

@@ -7,6 +7,7 @@ from sparc_vlm.adapters import OpenClipModel
 from sparc_vlm.errors import RunError, UsageError
 from sparc_vlm.evaluation import Pointing, Retrieval, Segmentation
 from sparc_vlm.evaluation.encoding import whole_picture
+from sparc_vlm.evaluation.phrases import phrase_tokens
 from sparc_vlm.evaluation.words import encode_words
 from sparc_vlm.visualization import word_maps
 from tests.test_adapters.tiny_clips import (
@@ -55,6 +56,20 @@ def test_patches_go_through_the_last_norm_and_the_projection(both):
     assert found.patches.shape == (3, 16, 24)
     torch.testing.assert_close(found.patches, tokens @ own.visual.proj)
     assert found.dense is found.patches
+
+
+def test_phrases_are_found_in_captions_with_capitals(both):
+    """The tokenizer reads small letters."""
+    tokenizer = both[0].tokenizer
+    caption = 'Two dogs run and A Dog sits .'
+    for phrase in ('Two dogs', 'A Dog', '.'):
+        start = caption.index(phrase)
+        places = phrase_tokens(tokenizer, caption, start, start + len(phrase))
+        alone = tokenizer.encode(phrase).ids[1:-1]
+        ids = tokenizer.encode(caption).ids
+        assert [ids[place] for place in places] == alone
+    # Mended, it has other words: nobody can say which.
+    assert phrase_tokens(tokenizer, 'A dog &amp; a cat', 0, 5) == []
 
 
 def test_a_mean_of_patches_is_the_image(tmp_path):

@@ -122,6 +122,9 @@ def test_chair_by_hand():
         'classes_shown': 2,
         'invented': ['cat', 'cats'],
     }
+    crowd = chair(COCO, 'a dog among people', [], ['dog'], ['person'])
+    assert crowd['invented'] == []
+    assert crowd['classes_shown'] == 1
     clean = chair(COCO, 'green grass', ['a dog'], [])
     assert clean['chair_i'] is clean['object_recall'] is None
     assert clean['chair_s'] == 0

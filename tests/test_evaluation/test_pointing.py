@@ -147,6 +147,25 @@ def test_pictures_whose_captions_name_nothing_are_counted():
     assert len(result.samples) == 2
 
 
+def test_a_broken_map_costs_its_picture_alone(monkeypatch):
+    source = some_boards(3)
+    whole = source.segments
+
+    def segments(index):
+        if index == 1:
+            raise OSError('torn')
+        return whole(index)
+
+    monkeypatch.setattr(source, 'segments', segments)
+    result = Pointing(source, softmax_alignment).run(ColourModel())
+    assert result.skipped == {'pictures with broken segments': 1}
+    assert len(result.samples) == 2
+    source.boards = source.boards[1:2]
+    monkeypatch.setattr(source, 'segments', lambda _: segments(1))
+    with pytest.raises(ValueError, match='torn'):
+        Pointing(source, softmax_alignment).run(ColourModel())
+
+
 def test_nothing_to_ask_is_an_error():
     source = Boards([Board([['ruby']], ['nothing'])])
     with pytest.raises(ValueError, match='no caption names an object'):

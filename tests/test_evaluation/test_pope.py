@@ -69,6 +69,14 @@ def test_all_kinds_ask_for_the_same_that_is_there():
     assert there[0] == there[1] == there[2]
 
 
+def test_a_crowd_is_never_said_not_to_be_there():
+    crowds = {6: ['cat'], 4: ['dog']}
+    for kind in KINDS:
+        assert 'cat' not in absent(kind, 6, per_picture=9, crowds=crowds)
+        assert 'dog' not in absent(kind, 4, per_picture=9, crowds=crowds)
+    assert absent('popular', 0, crowds=crowds) == absent('popular', 0)
+
+
 def test_wording():
     first, second = ask({0: ['elephant'], 1: ['dog']}, 'popular')[:2]
     assert first.text == 'Is there an elephant in the image?'

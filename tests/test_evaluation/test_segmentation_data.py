@@ -99,6 +99,8 @@ def test_coco_instances(tmp_path):
     file = tmp_path / 'instances.json'
     file.write_text(json.dumps(content))
     source = CocoInstances(file, tmp_path / 'images')
+    assert source.crowds(0) == [NOUNS[3]]
+    assert NOUNS[3] not in [row['name'] for row in source.boxes(0)]
     task = Segmentation(source, candidates='both')
     result = task.run(ColourModel((2, 3)))
     check(result, 100, 100)

@@ -87,6 +87,28 @@ def test_mean_over_classes():
     assert scores.metrics(np.array([[0, 2]]))[0, 0] == 25
 
 
+def test_classes_that_many_draws_miss_do_not_move_the_interval():
+    """A common class of IoU 20, and 30 rare ones of 80, a picture each."""
+    values = np.full((1, 80, 31), 80.0)
+    values[..., 0] = 20
+    weights = np.zeros((1, 80, 31))
+    weights[..., 0] = 1
+    weights[0, np.arange(30), np.arange(1, 31)] = 1
+    found = bootstrap(Scores(values, weights))
+    assert found.value == pytest.approx((20 + 30 * 80) / 31)
+    assert found.low < found.value < found.high
+
+
+def test_a_class_that_is_found_but_not_shown_is_left_out():
+    values = np.array([[[50.0, 80.0], [50.0, 0.0]]])
+    shown = np.array([[True, True], [True, False]])
+    scores = Scores(values, np.ones_like(values), shown=shown)
+    drawn = np.array([[1.0, 1.0], [0.0, 2.0], [2.0, 0.0]])
+    # Drawn twice, the second picture shows the first class alone.
+    assert scores.metrics(drawn)[:, 0].tolist() == [45, 50, 65]
+    assert scores.at([1]).metrics(np.array([[1.0]])).item() == 50
+
+
 def test_draws_without_anything_that_counts_are_left_out():
     found = bootstrap(Scores([[7.0, 1.0]], [[1, 0]]))
     assert found == Interval(7.0, 7.0, 7.0)

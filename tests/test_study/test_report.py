@@ -58,6 +58,7 @@ def test_a_page_with_tables_and_figures(trainer, tmp_path):
     assert arm['seeds'] == [0]
     assert arm['peak_bytes'] == 3e9
     assert arm['step_seconds'] == 0.5
+    assert arm['last_logged'][0]['time'] > 0
     assert arm['evaluation']['retrieval']['seconds'][0] > 0
     (measured,) = report['measured']
     assert measured['versions']['torch'] == torch.__version__
@@ -111,6 +112,37 @@ def test_numbers_are_those_of_the_sheets(study, trainer, tmp_path):
     assert other['difference']['interval'] == pytest.approx(
         [pair.low, pair.high]
     )
+
+
+def test_what_one_seed_or_one_arm_lacks_is_said(study, trainer, tmp_path):
+    run(study, tmp_path / 'work')
+
+    def change(run, field, key, value=None):
+        path = tmp_path / 'work' / run / 'results/retrieval.json.gz'
+        sheet = read_sheet(path)
+        sheet[field].pop(key, None)
+        if value is not None:
+            sheet[field][key] = value
+        write_sheet(path, sheet)
+
+    change('clip/seed1', 'metrics', 'i2t_r1')
+    change('clip/seed0', 'metrics', 't2i_r1')
+    change('sparc/seed0', 'skipped', 'embeddings that are not finite', 4)
+    report, page = report_of(study, tmp_path / 'work')
+    found = report['arms']['CLIP']['metrics']['retrieval']
+    for metric, seeds in (('i2t_r1', [0]), ('t2i_r1', [1])):
+        there = [
+            s for s, v in enumerate(found[metric]['seeds']) if v is not None
+        ]
+        assert there == seeds
+        assert found[metric]['mean'] == found[metric]['seeds'][seeds[0]]
+        assert found[metric]['spread'] is found[metric]['interval'] is None
+        other = report['arms']['SPARC']['metrics']['retrieval'][metric]
+        assert other['difference']['interval'] is None
+    said = (
+        'retrieval left out 4 embeddings that are not finite (SPARC, seed 0).'
+    )
+    assert said in page.with_suffix('.md').read_text()
 
 
 def test_what_is_missing_is_said_and_the_rest_shown(study, trainer, tmp_path):

@@ -68,6 +68,17 @@ class CocoCaptions(ListedPairs):
         """
         return self._instances().boxes(index)
 
+    def crowds(self, index: int) -> list[str]:
+        """Names of what `boxes` leaves out, see `Instances.crowds`.
+
+        Args:
+            index: Which picture.
+
+        Raises:
+            ValueError: There is no instances file.
+        """
+        return self._instances().crowds(index)
+
     def segments(self, index: int) -> tuple[np.ndarray, list[str]]:
         """Which class each pixel shows; small objects lie on large ones.
 

@@ -78,6 +78,21 @@ class Instances:
                 found.append({'name': name, 'box': box})
         return found
 
+    def crowds(self, index: int) -> list[str]:
+        """Names of what a picture shows many of in one outline.
+
+        They are there, though `boxes` leaves them out.
+
+        Args:
+            index: Which picture.
+        """
+        numbers = {
+            self._numbers[row['category_id']]
+            for row in self._rows[index]
+            if row.get('iscrowd')
+        }
+        return [self.classes[number - 1] for number in sorted(numbers)]
+
     def labels(self, index: int) -> np.ndarray:
         """Class of each pixel; small objects lie on large ones.
 
@@ -138,6 +153,10 @@ class CocoInstances(SegmentedPictures):
     def boxes(self, index: int) -> list[dict]:
         """Boxes of the objects, see `Instances.boxes`."""
         return self._instances.boxes(index)
+
+    def crowds(self, index: int) -> list[str]:
+        """Names of crowds, see `Instances.crowds`."""
+        return self._instances.crowds(index)
 
     def labels(self, index: int) -> np.ndarray:
         """(H, W) classes, see `Instances.labels`."""

@@ -17,6 +17,7 @@ from sparc_vlm.evaluation.encoding import on_cpu, own_pictures
 from sparc_vlm.evaluation.hallucination import (
     ObjectWords,
     chair,
+    crowds_of,
     pooled,
     share,
 )
@@ -212,7 +213,8 @@ class Captioning(Task):
             return found | _scene_truth(self.source.faults(index, caption))
         if self.words is not None:
             boxes = [row['name'] for row in self.source.boxes(index)]
-            found |= chair(self.words, caption, references, boxes)
+            crowds = crowds_of(self.source, index)
+            found |= chair(self.words, caption, references, boxes, crowds)
         return found
 
 

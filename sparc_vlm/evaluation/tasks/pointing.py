@@ -93,6 +93,7 @@ class Pointing(Task):
         alignment = own_alignment(self.alignment, model)
         samples = []
         broken: dict[int, str] = {}
+        unknown: dict[int, str] = {}
         silent = 0
         for indices, (patches, dense), grid in own_patches(
             self, model, broken, progress
@@ -100,18 +101,24 @@ class Pointing(Task):
             kinds = {'pointing': patches, 'pointing_dense': dense}
             captions = self._captions(model, indices)
             for place, index in enumerate(indices):
+                truth = self._truth(index, unknown)
+                if truth is None:
+                    continue
                 own = {kind: rows[place] for kind, rows in kinds.items()}
-                sample = self._score(
-                    index, own, grid, captions[place], alignment
+                found = self._score(
+                    truth, own, grid, captions[place], alignment
                 )
+                sample = {'key': self.source.key(index), **found}
                 if sample['words']:
                     samples.append(sample)
                 else:
                     silent += 1
         if not samples:
-            raise UsageError(f'{self.name}: no caption names an object')
+            why = next(iter(unknown.values()), 'no caption names an object')
+            raise UsageError(f'{self.name}: {why}')
         skipped = {
             'broken pictures': len(broken),
+            'pictures with broken segments': len(unknown),
             'pictures whose captions name no object': silent,
         }
         total = sum(sample['words'] for sample in samples)
@@ -125,8 +132,28 @@ class Pointing(Task):
             means,
             samples,
             dict.fromkeys(means, chance),
-            self.report_skipped(skipped, broken),
+            self.report_skipped(skipped, {**broken, **unknown}),
         )
+
+    def _truth(
+        self, index: int, unknown: dict[int, str]
+    ) -> tuple[list[str], np.ndarray] | None:
+        """Classes of a picture and their pixels.
+
+        Args:
+            index: Which picture.
+            unknown: Why segments could not be read is added here.
+
+        Returns:
+            None where they cannot be read.
+        """
+        # Whatever a damaged annotation makes its reader raise.
+        try:
+            labels, names = self.source.segments(index)
+            return given_classes(np.asarray(labels), list(names))
+        except Exception as error:
+            unknown[index] = f'{self.source.key(index)}: {error}'
+            return None
 
     def _captions(
         self, model: Any, indices: list[int]
@@ -146,16 +173,15 @@ class Pointing(Task):
 
     def _score(
         self,
-        index: int,
+        truth: tuple[list[str], np.ndarray],
         kinds: dict[str, Tensor],
         grid: tuple[int, int],
         captions: list[CaptionWords],
         alignment: Alignment,
     ) -> dict[str, Any]:
-        """One picture's sample."""
-        labels, names = self.source.segments(index)
-        classes, truth = given_classes(np.asarray(labels), list(names))
-        centres = at_centres(truth, grid)
+        """One picture's sample, without its key."""
+        classes, labels = truth
+        centres = at_centres(labels, grid)
         scores: dict[str, list[float]] = {'chance': []}
         for caption in captions:
             meant = named_objects(caption.words, classes)
@@ -176,4 +202,4 @@ class Pointing(Task):
             for kind, values in scores.items()
             if count
         }
-        return {'key': self.source.key(index), 'words': count, **means}
+        return {'words': count, **means}

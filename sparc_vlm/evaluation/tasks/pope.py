@@ -6,6 +6,7 @@ from typing import Any
 
 from sparc_vlm.errors import UsageError
 from sparc_vlm.evaluation.encoding import image_chunks
+from sparc_vlm.evaluation.hallucination import crowds_of
 from sparc_vlm.evaluation.pope import KINDS, Asked, ask, says_yes, tally
 from sparc_vlm.evaluation.task import Progress, Task, TaskResult
 from sparc_vlm.registry import TASKS
@@ -81,9 +82,14 @@ class POPE(Task):
             index: [row['name'] for row in self.source.boxes(index)]
             for index in self.indices
         }
+        crowds = {
+            index: crowds_of(self.source, index) for index in self.indices
+        }
         asked: dict[int, list[tuple[str, Asked]]] = {}
         for kind in self.kinds:
-            for question in ask(shown, kind, self.per_picture, self.seed):
+            for question in ask(
+                shown, kind, self.per_picture, self.seed, crowds
+            ):
                 own = asked.setdefault(question.picture, [])
                 own.append((kind, question))
         if not asked:
