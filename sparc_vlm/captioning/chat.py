@@ -80,9 +80,11 @@ class ChatFormat:
 
     They are written with the tokenizer's own chat template. Learned are the
     answers, each up to and with the mark that ends it. A conversation that
-    is too long loses words of what is asked, the first ones of the longest
-    question first, then whole questions with their answers, the last ones
-    first; never a token of the picture or a part of an answer.
+    is too long to be learned loses whole questions with their answers, the
+    last ones first. Once a single answer is left, and in a prompt, what is
+    asked loses words, the longest text its first ones first. Never lost are
+    a token of the picture, a part of an answer, and all of a question: to
+    learn its answer would be to learn to guess.
 
     Args:
         tokenizer: Of transformers.
@@ -119,8 +121,8 @@ class ChatFormat:
         """Conversations to learn from, padded on the right.
 
         Raises:
-            ConversationError: One cannot be cut without losing its answer,
-                has none, or does not ask.
+            ConversationError: One cannot be cut without losing its answer
+                or its question, has none, or does not ask.
             ValueError: The template does not take one.
         """
         return self.batch([self.encode(each) for each in conversations])
@@ -219,23 +221,29 @@ class ChatFormat:
         self, turns: list[Turn], too_many: int, prompt: bool
     ) -> list[Turn]:
         """A conversation with less in it than before."""
+        if not prompt:
+            answers = [
+                i for i, (role, _) in enumerate(turns) if role == ANSWERS
+            ]
+            # What follows a single answer is no part of what is learned.
+            fewer = turns[: answers[-2:][0] + 1]
+            if len(fewer) < len(turns):
+                return fewer
         asked = [i for i, (role, _) in enumerate(turns) if role != ANSWERS]
         place = max(asked, key=lambda i: len(self._ids(turns[i][1])))
         role, text = turns[place]
-        if text:
-            kept = self._ids(text)[too_many:]
-            # A character may have lost a part of its bytes.
-            rest = self.tokenizer.decode(kept).lstrip('\ufffd').strip()
-            rest = rest if len(rest) < len(text) else ''
-            return [*turns[:place], (role, rest), *turns[place + 1 :]]
-        answers = [i for i, (role, _) in enumerate(turns) if role == ANSWERS]
-        if prompt or len(answers) < 2:
+        kept = self._ids(text)[too_many:]
+        # A character may have lost a part of its bytes.
+        rest = self.tokenizer.decode(kept).lstrip('\ufffd').strip()
+        rest = rest if len(rest) < len(text) else ''
+        if not rest and (role == 'user' or not text):
             needed = too_many + self.max_length
             raise ConversationError(
-                f'the picture and what cannot be cut are {needed} tokens, '
-                f'and max_length is {self.max_length}: raise it'
+                f'the picture and what is said are {needed} tokens, and '
+                f'max_length is {self.max_length}, which leaves no word of '
+                'a question: raise it'
             )
-        return turns[: answers[-2] + 1]
+        return [*turns[:place], (role, rest), *turns[place + 1 :]]
 
     def _ids(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False)

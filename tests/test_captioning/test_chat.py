@@ -102,8 +102,8 @@ def test_a_cut_spares_picture_and_answers(template):
         try:
             found = form.encode(talk)
         except ConversationError:
-            # Not even its first answer fits.
-            alone = one('', answers(talk)[0])
+            # Not even its first answer fits, behind a letter that is asked.
+            alone = one('.', answers(talk)[0])
             assert len(chat(template, form.image_tokens).encode(alone).ids) > (
                 form.max_length
             )
@@ -121,24 +121,44 @@ def test_a_cut_spares_picture_and_answers(template):
     assert min(cut, dropped, refused) > 3
 
 
-def test_answers_are_dropped_only_when_no_question_is_left():
-    talk = Conversation(
-        (
-            ('user', 'first question'),
-            ('assistant', 'one'),
-            ('user', 'a much longer second question'),
-            ('assistant', 'two'),
-        )
-    )
-    empty = Conversation(
-        tuple((r, t if r != 'user' else '') for r, t in (talk.turns))
-    )
-    form = chat(max_length=1000)
-    needed = len(form.encode(empty).ids)
-    form.max_length = needed
-    assert learned(form, form.encode(talk).labels) == ['one', 'two']
-    form.max_length = needed - 1
-    assert learned(form, form.encode(talk).labels) == ['one']
+def test_questions_that_are_learned_to_be_answered_are_whole():
+    colours = 'Red Green Blue Grey Pink Brown White Black'.split()
+    turns = []
+    for number, colour in enumerate(colours):
+        turns += [
+            ('user', f'What color is the {number}. of them?'),
+            ('assistant', colour),
+        ]
+    talk = Conversation(tuple(turns))
+    whole = chat(max_length=1000).encode(talk)
+    for short in (1, 30, 200):
+        form = chat(max_length=len(whole.ids) - short)
+        found = form.encode(talk)
+        kept = learned(form, found.labels)
+        assert found.was_cut
+        assert kept == colours[: len(kept)]
+        exchanges = Conversation(tuple(turns[: 2 * len(kept)]))
+        alone = chat(max_length=1000).encode(exchanges)
+        assert (found.ids, found.labels) == (alone.ids, alone.labels)
+        more = Conversation(tuple(turns[: 2 * len(kept) + 2]))
+        assert len(chat(max_length=1000).encode(more).ids) > form.max_length
+
+
+@pytest.mark.parametrize('after', [(), (('user', 'And its tail?'),)])
+def test_the_last_question_loses_words_but_never_all(after):
+    talk = Conversation((*one('What?').turns, *after))
+    whole = chat(max_length=1000).encode(one('What?'))
+    for fewer in range(5):
+        found = chat(max_length=len(whole.ids) - fewer).encode(talk)
+        kept = chat(max_length=1000).encode(one('What?'[fewer:]))
+        assert found.was_cut == (fewer > 0)
+        assert (found.ids, found.labels) == (kept.ids, kept.labels)
+    form = chat(max_length=len(whole.ids) - 5)
+    with pytest.raises(ConversationError, match='leaves no word of a quest'):
+        form.encode(talk)
+    with pytest.raises(ConversationError, match='leaves no word of a quest'):
+        asked = chat().prompts([talk.turns[:1]])
+        chat(max_length=asked.ids.shape[1] - 5).prompts([talk.turns[:1]])
 
 
 def test_the_longest_question_is_cut_from_its_beginning():
