@@ -15,6 +15,7 @@ from sparc_vlm.captioning.templates import (
     Piece,
     Template,
     Turn,
+    end_place,
 )
 from sparc_vlm.errors import UsageError
 
@@ -209,13 +210,11 @@ class ChatFormat:
     def _answer(self, piece: Piece) -> tuple[list[int], list[int]]:
         """Ids of an answer with its end, and of what the template adds."""
         before, answer, after = piece.text.partition(piece.answer)
-        rest = self._ids(after)
-        for count, token in enumerate(rest, 1):
-            if token in self._special:
-                learned = self._ids(before + answer) + rest[:count]
-                return learned, rest[count:]
-        end = [self.tokenizer.eos_token_id]
-        return self._ids(before + answer) + end, rest
+        said, rest = self._ids(before + answer), self._ids(after)
+        place = end_place(rest, self._special)
+        if place is None:
+            return [*said, self.tokenizer.eos_token_id], rest
+        return said + rest[: place + 1], rest[place + 1 :]
 
     def _cut(
         self, turns: list[Turn], too_many: int, prompt: bool

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sparc_vlm.captioning.fingerprints import sampled_fingerprint
 from sparc_vlm.captioning.lora import add_lora
 from sparc_vlm.captioning.sources import find_language
+from sparc_vlm.captioning.templates import end_mark
 from sparc_vlm.errors import UsageError, UserError
 from sparc_vlm.registry import MODELS
 
@@ -51,7 +52,8 @@ class Language(nn.Module):
         embed_dims: Width of a token.
         fingerprint: Of its own weights, see `fingerprints`.
         max_length: Tokens that it can take in at most.
-        end_ids: Ids of tokens that end an answer.
+        end_ids: Ids of tokens that end an answer, the mark with which
+            answers are learned among them.
     """
 
     def __init__(
@@ -157,7 +159,7 @@ def _load(path: str, dtype: torch.dtype) -> tuple[nn.Module, Any]:
 
 
 def _end_ids(model: nn.Module, tokenizer: Any) -> list[int]:
-    """Those that the model or its tokenizer end with."""
+    """Those that the model or its tokenizer end with, and that is learned."""
     own = model.generation_config.eos_token_id
     own = own if isinstance(own, list) else [own]
     found = {tokenizer.eos_token_id, *own} - {None}
@@ -166,7 +168,7 @@ def _end_ids(model: nn.Module, tokenizer: Any) -> list[int]:
             'the tokenizer of the language model has no eos_token, so no '
             'answer would ever end: set one in its tokenizer_config.json'
         )
-    return sorted(found)
+    return sorted(found | {end_mark(tokenizer)} - {None})
 
 
 def _set_generation(

@@ -8,7 +8,7 @@ begins and up to where it ends.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from mmengine.logging import print_log
@@ -132,3 +132,43 @@ class Template:
                 'learned would never be asked for: put another chat_template '
                 'into its tokenizer_config.json'
             )
+
+
+def end_mark(tokenizer: Any) -> int | None:
+    """The token that ends an answer, as it is learned.
+
+    It need not be what the tokenizer names as the end of a text.
+
+    Args:
+        tokenizer: Of transformers.
+
+    Returns:
+        The tokenizer's own where its template writes no mark, None where it
+        has none either.
+
+    Raises:
+        ValueError: The template does not take a question and its answer.
+    """
+    if not getattr(tokenizer, 'chat_template', None):
+        # Written plainly, which ends so; the log need not say that again.
+        return tokenizer.eos_token_id
+    turns = [('user', f'{PICTURE}\nWhat?'), (ANSWERS, 'That.')]
+    _, piece = Template(tokenizer).pieces(turns, False)
+    _, _, after = piece.text.partition(piece.answer)
+    ids = tokenizer.encode(after, add_special_tokens=False)
+    place = end_place(ids, tokenizer.all_special_ids)
+    return tokenizer.eos_token_id if place is None else ids[place]
+
+
+def end_place(ids: Sequence[int], special: Collection[int]) -> int | None:
+    """Place of the mark that ends an answer among what follows it.
+
+    Args:
+        ids: What the template writes behind the answer.
+        special: Tokens that are marks.
+
+    Returns:
+        None where there is no mark.
+    """
+    marks = (place for place, token in enumerate(ids) if token in special)
+    return next(marks, None)

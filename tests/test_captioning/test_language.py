@@ -11,11 +11,13 @@ from transformers import (
     AutoTokenizer,
     Gemma2Config,
     Gemma2ForCausalLM,
+    GenerationConfig,
     GPT2Config,
     GPT2LMHeadModel,
 )
 
 from sparc_vlm.captioning import Language
+from sparc_vlm.captioning.chat import IGNORED, Conversation, load_format
 from sparc_vlm.captioning.fingerprints import sampled_fingerprint
 from sparc_vlm.captioning.lora import read_adapter, write_adapter
 from sparc_vlm.captioning.sources import find_language
@@ -63,6 +65,30 @@ def test_logits_are_those_of_transformers(path):
     assert language.embed_dims == hidden.shape[-1] == 32
     assert language.end_ids == [2]
     assert not any(w.requires_grad for w in language.parameters())
+
+
+def test_the_mark_that_is_learned_ends_an_answer(tmp_path):
+    """The template's, which the tokenizer does not end texts with."""
+    path = save_language(tmp_path / 'tiny')
+    tokenizer = tiny_tokenizer()
+    tokenizer.eos_token = '<|pad|>'
+    marks = ['<|im_start|>', '<|im_end|>']
+    tokenizer.add_special_tokens({'additional_special_tokens': marks})
+    tokenizer.save_pretrained(path)
+    for name in ('config.json', 'generation_config.json'):
+        text = (path / name).read_text()
+        changed = text.replace('"eos_token_id": 2', '"eos_token_id": 0')
+        assert changed != text
+        (path / name).write_text(changed)
+    language = Language(str(path))
+    talk = Conversation((('user', 'What?'), ('assistant', 'A dog.')))
+    labels = load_format(str(path), 3).encode(talk).labels
+    learned = [token for token in labels if token != IGNORED]
+    assert learned[-1] == tokenizer.convert_tokens_to_ids('<|im_end|>') == 2
+    assert language.end_ids == [0, 2]
+    language.model.save_pretrained(tmp_path / 'out')
+    written = GenerationConfig.from_pretrained(tmp_path / 'out')
+    assert written.eos_token_id == [0, 2]
 
 
 def test_padding_on_either_side_changes_nothing(path):
