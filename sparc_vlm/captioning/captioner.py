@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from sparc_vlm.captioning.chat import IGNORED, IMAGE, ChatBatch
 from sparc_vlm.captioning.generation import Sampling, write_answers
+from sparc_vlm.captioning.language import check_trains
 from sparc_vlm.errors import RunError, UsageError
 from sparc_vlm.models.gather import global_sum, mean_over_processes
 from sparc_vlm.models.modes import evaluating
@@ -202,7 +203,12 @@ class Captioner(BaseModel):
         return total, mean_over_processes(log)
 
     def init_weights(self) -> None:
-        """Random eyes, or those and all else of `init_cfg`'s folder."""
+        """Random eyes, or those and all else of `init_cfg`'s folder.
+
+        Raises:
+            ValueError: The language model cannot train as it is.
+        """
+        check_trains(self.language.source['dtype'], self.language.is_frozen)
         # Not mmengine's: it would draw the language model's weights anew.
         self.eyes.init_weights()
         if self.init_cfg:

@@ -21,6 +21,27 @@ UNKNOWN_LENGTH = 2048
 """Tokens at most, of a model that does not say."""
 
 
+def check_trains(dtype: str, frozen: bool) -> None:
+    """Stops before a language model is trained whole in half precision.
+
+    An update of AdamW is smaller than the step between two such numbers, so
+    that most weights would never move. Such a model can be loaded, though.
+
+    Args:
+        dtype: Of its weights.
+        frozen: Whether they stay as they are.
+
+    Raises:
+        ValueError: They are to train, and are too coarse.
+    """
+    if not frozen and dtype != 'float32':
+        raise UsageError(
+            f'a language model that trains whole hardly learns with weights '
+            f"in {dtype}: set language.dtype='float32' and, to compute "
+            "faster, optim_wrapper.dtype='bfloat16'"
+        )
+
+
 @MODELS.register_module()
 class Language(nn.Module):
     """A causal language model and its tokenizer.

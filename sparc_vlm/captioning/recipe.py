@@ -10,6 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
+from sparc_vlm.captioning.language import check_trains
 from sparc_vlm.registry import MODELS
 
 
@@ -23,10 +24,16 @@ def use_captioner(cfg: Config) -> list[str]:
         Lines that say what it takes.
 
     Raises:
-        ValueError: Parts of the model that do not fit.
+        ValueError: Parts of the model that do not fit, or a language model
+            that cannot train as it is.
         WeightsError: The eyes' checkpoint is not there, or damaged.
     """
     model = cfg.model
+    frozen = model.get('freeze_language', True)
+    check_trains(
+        model.language.get('dtype', 'float32'),
+        model.language.get('frozen', frozen),
+    )
     with DefaultScope.overwrite_default_scope('sparc_vlm'):
         eyes = MODELS.build(model.eyes)
         widths = dict(in_dims=eyes.embed_dims, out_dims=1)

@@ -7,6 +7,7 @@ import torch
 
 from sparc_vlm.captioning import IGNORED, IMAGE, ChatBatch
 from sparc_vlm.errors import RunError, UsageError
+from sparc_vlm.registry import MODELS
 from tests.processes import run_processes
 from tests.test_captioning.tiny_captioner import (
     LORA,
@@ -132,6 +133,15 @@ def test_what_trains(language):
     parts, names = trained(freeze_language=False)
     assert parts == {'projector', 'language'}
     assert any('embed_tokens' in name for name in names)
+
+
+def test_coarse_weights_do_not_train_whole(language):
+    half = dict(dtype='bfloat16')
+    MODELS.build(captioner_cfg(language, half)).init_weights()
+    # One that was trained can be loaded so.
+    model = MODELS.build(captioner_cfg(language, half, freeze_language=False))
+    with pytest.raises(UsageError, match='hardly learns with .* in bfloat16'):
+        model.init_weights()
 
 
 def test_eyes_are_frozen_in_whatever_mode(model):

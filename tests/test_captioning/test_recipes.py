@@ -187,6 +187,23 @@ def test_data_are_told_what_the_model_takes(tiny_language, tiny_pretrained):
         assert dataset.chat.tokenizer.name_or_path == tiny_language
 
 
+@pytest.mark.parametrize('place', ['language.frozen', 'freeze_language'])
+def test_coarse_weights_do_not_train_whole(
+    place, tmp_path, capfd, tiny_pretrained
+):
+    name = str(CONFIGS / 'smollm2_vitmini_scenes_stage1.py')
+    half = {
+        'model.eyes.checkpoint': tiny_pretrained,
+        'model.language.dtype': 'bfloat16',
+        f'model.{place}': False,
+    }
+    given = [name, '--work-dir', str(tmp_path), *arguments(half)]
+    assert train.main(given) == train.USAGE
+    said = capfd.readouterr().err
+    assert "set language.dtype='float32'" in said
+    assert said.count('\n') == 1
+
+
 def test_shards_are_refused(tmp_path, capfd):
     write_shards(Scenes('val', 32, 2), tmp_path, 2)
     name = str(CONFIGS / 'smollm2_vitmini_scenes_stage1.py')
