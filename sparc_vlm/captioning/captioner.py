@@ -202,6 +202,16 @@ class Captioner(BaseModel):
         total, log = super().parse_losses(losses)
         return total, mean_over_processes(log)
 
+    def loss_terms(self, batch: dict[str, Any]) -> int:
+        """Tokens of answers in a batch, over which its loss is a mean.
+
+        The training loop asks, so that rounds of one update count by them.
+
+        Args:
+            batch: Has `chat`, as `forward` takes it.
+        """
+        return int((batch['chat'].labels[:, 1:] != IGNORED).sum())
+
     def init_weights(self) -> None:
         """Random eyes, or those and all else of `init_cfg`'s folder.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 from mmengine import dist
@@ -21,6 +22,7 @@ from torch.distributed.fsdp import FullyShardedDataParallel
 from sparc_vlm.engine.data_report import DataReport, joined
 from sparc_vlm.engine.loaders import TrainLoaders
 from sparc_vlm.engine.randomness import seed_step
+from sparc_vlm.engine.rounds import take_rounds, with_divisors
 from sparc_vlm.engine.step_log import mean_of, named, numbers
 from sparc_vlm.errors import UsageError
 from sparc_vlm.registry import LOOPS
@@ -36,9 +38,11 @@ class PretrainLoop(BaseLoop):
     dicts of the model's arguments; a `report` in them is counted and logged.
 
     With `optim_wrapper.accumulative_counts=n` a step does so n times before
-    it updates, with the mean of the n gradients. It stays one step: of the
-    schedule, of the log, and between checkpoints. mmengine's loops count
-    each of the n as an iteration.
+    it updates, with the mean of the n gradients, or that of the joined batch
+    where the model counts what its loss is a mean of (see `with_divisors`).
+    It stays one step: of the schedule, of the log, which has means over the
+    n, and between checkpoints. mmengine's loops count each of the n as an
+    iteration.
 
     Args:
         runner: mmengine's runner.
@@ -68,7 +72,7 @@ class PretrainLoop(BaseLoop):
                 'max_iters, val_interval and report_interval must be at '
                 f'least 1, got {max_iters}, {val_interval}, {report_interval}'
             )
-        self.rounds = _take_rounds(runner)
+        self.rounds = take_rounds(runner)
         if self.rounds < 1:
             raise UsageError(
                 'optim_wrapper.accumulative_counts must be at least 1, got '
@@ -198,16 +202,18 @@ class PretrainLoop(BaseLoop):
             batches: Of the first round; the others are drawn here.
         """
         wrapper = self.runner.optim_wrapper
+        others = (self._draw() for _ in range(self.rounds - 1))
+        drawn = with_divisors(
+            self.model, chain([batches], others), self.rounds
+        )
         rounds = []
-        for number in range(1, self.rounds + 1):
-            if number > 1:
-                batches = self._draw()
+        for number, (batches, divisors) in enumerate(drawn, 1):
             logs = []
-            for place, batch in enumerate(batches, 1):
-                last = number == self.rounds and place == len(batches)
+            for place, batch in enumerate(batches):
+                last = number == self.rounds and place + 1 == len(batches)
                 with self._exchange(last):
                     loss, log = self._forward(batch)
-                    wrapper.backward(loss / self.rounds)
+                    wrapper.backward(loss / divisors[place])
                 logs.append(log)
             rounds.append(named(logs, self.dataloader.names))
         # Read before the update is queued, or the device is waited for twice.
@@ -293,20 +299,3 @@ class PretrainLoop(BaseLoop):
         """The line on the data of all processes."""
         states = dist.all_gather_object(report.state_dict())
         return joined(states).text()
-
-
-def _take_rounds(runner: Any) -> int:
-    """How often to go round before an update, taken from the wrapper.
-
-    The wrapper then updates whenever it is told to.
-    """
-    wrapper = runner.optim_wrapper
-    if isinstance(wrapper, dict):
-        rest = dict(wrapper)
-        rounds = rest.pop('accumulative_counts', 1)
-        runner.optim_wrapper = type(wrapper)(rest)
-        return rounds
-    rounds = getattr(wrapper, '_accumulative_counts', 1)
-    if rounds != 1:
-        wrapper._accumulative_counts = 1
-    return rounds
