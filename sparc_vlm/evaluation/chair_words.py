@@ -1,8 +1,8 @@
 """Words that name the 80 classes of COCO, for CHAIR.
 
 Singular forms; a word of several parts is joined by '_'. Left out is what may
-as well be something else: 'glass', 'computer', 'plant', 'chicken', and games
-that are called as their ball.
+as well be something else: 'glass', 'computer', 'plant', 'chicken', 'couple',
+'fan', and games that are called as their ball.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from __future__ import annotations
 COCO_WORDS: dict[str, str] = {
     'person': 'person man woman boy girl child kid baby toddler infant adult '
     'lady guy gentleman teenager teen someone somebody male female people '
-    'crowd family couple player skier surfer skateboarder snowboarder rider '
+    'crowd family player skier surfer skateboarder snowboarder rider '
     'biker cyclist bicyclist motorcyclist chef cook waiter waitress batter '
     'catcher umpire pedestrian passenger officer policeman soldier fireman '
-    'worker spectator fan bride groom mother father mom dad student teacher '
+    'worker spectator bride groom mother father mom dad student teacher '
     'cowboy sailor fisherman swimmer vendor shopper commuter tourist',
     'bicycle': 'bicycle bike mountain_bike road_bike tricycle',
     'car': 'car automobile suv sedan taxi cab taxi_cab minivan jeep '
@@ -65,7 +65,7 @@ COCO_WORDS: dict[str, str] = {
     'kite': 'kite',
     'baseball bat': 'baseball_bat bat base_ball_bat',
     'baseball glove': "baseball_glove baseball_mitt mitt catcher_'s_mitt "
-    "catcher_'s_glove catchers_mitt",
+    "catcher_'s_glove catchers_mitt base_ball_glove base_ball_mitt",
     'skateboard': 'skateboard skate_board longboard',
     'surfboard': 'surfboard surf_board',
     'tennis racket': 'tennis_racket tennis_racquet racket racquet',
@@ -121,8 +121,9 @@ COCO_WORDS: dict[str, str] = {
     'toothbrush': 'toothbrush tooth_brush',
 }
 NO_OBJECTS = (
-    'couple_of family_of crowd_of baby_carriage baby_stroller ceiling_fan '
-    'jet_ski '
+    'family_of families_of crowd_of crowds_of family_room baby_carriage '
+    'baby_stroller base_ball_game base_ball_field base_ball_player flat_bed '
+    'remote_area remote_mountain remote_location jet_ski '
     'wheel_chair ski_board laptop_keyboard bus_stop bus_station bus_lane '
     'bus_driver train_station train_track '
     'train_yard train_conductor toy_train truck_driver truck_bed toy_truck '
@@ -156,15 +157,23 @@ NO_OBJECTS = (
 A microwave's oven, a hot dog's dog and a toy's train need no line of their
 own where the longer word is in `COCO_WORDS`: the longest that fits is taken.
 """
+_FIRST = 'adult mother father male'.split()
+_SECOND = 'baby a_baby young a_young female a_female'.split()
 TELLING = {
     **dict.fromkeys(
         'bird cat dog horse sheep cow elephant bear zebra giraffe'.split(),
-        'baby adult mother father male female',
+        ' '.join(
+            [
+                *'baby adult mother father male female'.split(),
+                *(f'{a}_and_{b}' for a in _FIRST for b in _SECOND),
+                *(f'{a}s_and_{b}' for a in _FIRST for b in _SECOND),
+            ]
+        ),
     ),
     **dict.fromkeys('bus train airplane boat'.split(), 'passenger'),
 }
 """Words for people that, before a word of a class, only tell which: 'a baby
-elephant' is no person."""
+elephant' and 'a mother and baby elephant' are no persons."""
 IRREGULAR = {
     'man': 'men',
     'woman': 'women',
