@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.registry import Registry
@@ -20,6 +19,7 @@ from mmengine.runner import Runner
 from safetensors.torch import save as serialise
 from torch import Tensor
 
+from sparc_vlm.devices import find_device
 from sparc_vlm.files import atomic_file, write_json
 from sparc_vlm.models import ImageTextPretrainer
 from sparc_vlm.registry import HOOKS, MODELS, TOKENIZERS
@@ -115,15 +115,17 @@ def load(path: str | Path, device: str = 'cpu') -> ImageTextPretrainer:
         The model in eval mode, with its preprocessing and tokenizer.
 
     Raises:
+        ValueError: There is no such device.
         WeightsError: There is no model folder, it is damaged, of a newer
             format or not ours, or its weights do not fit its config.
     """
+    place = find_device(device)
     path = Path(path).expanduser()
     folder = model_folder(path)
     model = _build(read_config(folder / CONFIG_FILE), folder)
     is_weights = path.is_file() and path.suffix != '.json'
     load_into(model, read_weights(path if is_weights else folder))
-    return model.to(torch.device(device)).eval()
+    return model.to(place).eval()
 
 
 @HOOKS.register_module()

@@ -15,6 +15,7 @@ PACKAGE = 'sparc_vlm'
 # what may be imported from each part of the package, besides itself
 GROUND = {
     'errors',
+    'devices',
     'structures',
     'registry',
     'compat',

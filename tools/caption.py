@@ -119,6 +119,8 @@ def main(arguments: list[str] | None = None) -> int:
                 '--samples and --max-tokens must be at least 1, and '
                 '--temperature above 0'
             )
+        if args.seed < 0:
+            raise UsageError(f'--seed must be at least 0, got {args.seed}')
         # Before the model, which takes longer to load.
         find_nouns = tagged_nouns() if args.why else None
         with quietly():

@@ -25,6 +25,7 @@ from rich.console import Console
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from sparc_vlm.devices import find_device  # noqa: E402
 from sparc_vlm.engine import ConfigError, load_config  # noqa: E402
 from sparc_vlm.engine.versions import versions  # noqa: E402
 from sparc_vlm.errors import UsageError, UserError, sentence  # noqa: E402
@@ -98,8 +99,11 @@ def main(arguments: list[str] | None = None) -> int:
         recipe, name = read_target(args)
         configs, shared = tasks_of(recipe, args.tasks)
         check_model(name)
+        device = args.device or best_device()
+        # Tasks may take minutes to read their data.
+        find_device(device)
         tasks = build_tasks(configs, shared)
-        model = open_model(name, args.device or best_device())
+        model = open_model(name, device)
         use_recipes_features(
             model, recipe or {}, lambda line: console.print(line, markup=False)
         )

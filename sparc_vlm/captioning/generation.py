@@ -29,7 +29,7 @@ class Sampling:
         first: Number of the first picture.
 
     Raises:
-        ValueError: No sample, or a temperature below 0.
+        ValueError: No sample, or a temperature or a seed below 0.
     """
 
     def __init__(
@@ -47,6 +47,8 @@ class Sampling:
             raise UsageError(
                 f'temperature must be at least 0, got {temperature}'
             )
+        if seed is not None and seed < 0:
+            raise UsageError(f'seed must be at least 0, got {seed}')
         self.num_samples = num_samples
         self.temperature = temperature
         if seed is None:

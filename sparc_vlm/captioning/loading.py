@@ -6,8 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sparc_vlm import hub
 from sparc_vlm.captioning.captioner import Captioner
 from sparc_vlm.captioning.eyes import FOLDER as EYES
@@ -21,6 +19,7 @@ from sparc_vlm.captioning.saving import (
     PART,
     PROJECTOR,
 )
+from sparc_vlm.devices import find_device
 from sparc_vlm.errors import UserError
 from sparc_vlm.registry import MODELS
 from sparc_vlm.weights import WeightsError, load_into, read_weights
@@ -40,12 +39,13 @@ def load(
             it was when the captioner was trained.
 
     Raises:
+        ValueError: There is no such device.
         WeightsError: There is no such folder, it is damaged, of a newer
             format or not a captioner's, or eyes or language model are not
             those that it was trained with.
     """
-    captioner = build(path, language)
-    return LoadedCaptioner(captioner.to(torch.device(device)))
+    place = find_device(device)
+    return LoadedCaptioner(build(path, language).to(place))
 
 
 def build(path: str | Path, language: str | None = None) -> Captioner:

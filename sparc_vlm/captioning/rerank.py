@@ -81,6 +81,8 @@ class Rerank:
                 'num_samples is at least 0 and temperature above 0, got '
                 f'{num_samples} and {temperature}'
             )
+        if seed < 0:
+            raise UsageError(f'seed must be at least 0, got {seed}')
         self.by = by
         self.num_samples = num_samples
         self.temperature = temperature

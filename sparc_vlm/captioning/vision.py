@@ -13,6 +13,7 @@ from sparc_vlm import hub
 from sparc_vlm.captioning.captioner import Captioner
 from sparc_vlm.captioning.loading import locate_eyes
 from sparc_vlm.captioning.saving import PROJECTOR, plain, write_projector
+from sparc_vlm.devices import find_device
 from sparc_vlm.files import write_json
 from sparc_vlm.preprocess import Picture, picture_batch
 from sparc_vlm.registry import MODELS
@@ -81,8 +82,10 @@ def load_vision(folder: str | Path, device: str = 'cpu') -> Vision:
         device: Where to put it.
 
     Raises:
+        ValueError: There is no such device.
         WeightsError: There is no such folder, or it is damaged.
     """
+    place = find_device(device)
     folder = hub.model_folder(Path(folder).expanduser())
     cfg = hub.read_config(folder / hub.CONFIG_FILE, PART)
     locate_eyes(cfg['eyes'], folder)
@@ -91,4 +94,4 @@ def load_vision(folder: str | Path, device: str = 'cpu') -> Vision:
         for part in ('eyes', 'projector')
     )
     load_into(projector, read_weights(folder / PROJECTOR))
-    return Vision(eyes, projector).to(torch.device(device)).eval()
+    return Vision(eyes, projector).to(place).eval()

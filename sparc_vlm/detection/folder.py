@@ -13,7 +13,6 @@ from typing import Any
 
 import mmdet.datasets.transforms
 import mmdet.models  # noqa: F401 (registers them, as the line above)
-import torch
 from mmdet.registry import MODELS, TASK_UTILS, TRANSFORMS
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 
 from sparc_vlm import hub
 from sparc_vlm.detection.detector import SCOPE, LoadedDetector
+from sparc_vlm.devices import find_device
 from sparc_vlm.engine import ConfigError
 from sparc_vlm.files import write_json
 from sparc_vlm.registry import HOOKS
@@ -86,9 +86,11 @@ def load(path: str | Path, device: str = 'cpu') -> LoadedDetector:
         device: Where to put it.
 
     Raises:
+        ValueError: There is no such device.
         WeightsError: There is no such folder, it is damaged, of a newer
             format or not a detector's, or its weights do not fit its config.
     """
+    place = find_device(device)
     path = Path(path).expanduser()
     folder = hub.model_folder(path)
     file = folder / hub.CONFIG_FILE
@@ -103,7 +105,7 @@ def load(path: str | Path, device: str = 'cpu') -> LoadedDetector:
             f'{" ".join(str(error).split())}'
         ) from error
     load_into(model, read_weights(path if is_weights else folder))
-    model.to(torch.device(device)).eval()
+    model.to(place).eval()
     return detector
 
 

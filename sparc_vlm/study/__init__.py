@@ -1,9 +1,10 @@
 """Comparisons of objectives: trained alike, measured alike, put on a page."""
 
+from sparc_vlm.devices import best_device
 from sparc_vlm.study.arm import Arm, set_aside, shortened
 from sparc_vlm.study.flags import split_flags, task_config
 from sparc_vlm.study.measure import measure, read_sheet, write_sheet
-from sparc_vlm.study.models import best_device, open_model
+from sparc_vlm.study.models import open_model
 from sparc_vlm.study.plan import Study, build_tasks, choose
 from sparc_vlm.study.progress import study_progress
 from sparc_vlm.study.report import write_report

@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
-
 import sparc_vlm
 from sparc_vlm import hub
+from sparc_vlm.devices import find_device
 from sparc_vlm.errors import MissingFileError
 from sparc_vlm.study.measure import fingerprint
 
@@ -31,10 +30,12 @@ def open_model(name: str, device: str = 'cpu') -> Any:
 
     Raises:
         MissingFileError: Nothing is there.
+        UsageError: There is no such device.
         UserError: What is there cannot be loaded, or needs a package that is
             not installed.
     """
     check_model(name)
+    find_device(device)
     if is_detector(name):
         # Not for everyone: MMDetection takes seconds to import.
         from sparc_vlm import detection
@@ -85,11 +86,6 @@ def _has_part(name: str, part: str) -> bool:
     except (OSError, ValueError):
         return False
     return isinstance(content, dict) and part in content
-
-
-def best_device() -> str:
-    """The GPU if there is one."""
-    return 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
 def check_model(name: str) -> None:

@@ -144,6 +144,8 @@ def test_what_cannot_be_written_is_said(model):
         model.generate(images, chat, num_samples=0)
     with pytest.raises(UsageError, match='temperature must be at least 0'):
         Sampling(temperature=-1)
+    with pytest.raises(UsageError, match='seed must be at least 0, got -1'):
+        model.generate(images, chat, seed=-1)
     right = training(model, ('what?', 'one'), ('what?', 'another'))
     with pytest.raises(UsageError, match='padded on the left'):
         model.generate(pictures(2), right)

@@ -263,6 +263,8 @@ def test_what_a_choice_lacks_is_said():
         MODELS.build(dict(type='Rerank', by='luck'))
     with pytest.raises(ValueError, match='temperature above 0'):
         Rerank(temperature=0)
+    with pytest.raises(ValueError, match='seed must be at least 0'):
+        Rerank('likelihood', seed=-1)
     with pytest.raises(ValueError, match='has no boxes'):
         Attribution(Boards(BOARDS.boards))
     with pytest.raises(ValueError, match='no caption names a class'):

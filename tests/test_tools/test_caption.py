@@ -156,6 +156,22 @@ def test_numbers_that_make_no_sense(captioner, image, capfd, more):
     assert said.count('\n') == 1
 
 
+@pytest.mark.parametrize(
+    ('more', 'said'),
+    [
+        (('--samples', '2', '--seed', '-1'), '--seed must be at least 0'),
+        (('--device', 'gpu'), "the device 'gpu' here: choose cpu"),
+    ],
+)
+def test_mistakes_are_said_before_the_model_is_loaded(
+    image, tmp_path, capfd, more, said
+):
+    assert tool.main([str(tmp_path / 'no'), image, *more]) == tool.USAGE
+    printed = capfd.readouterr().err
+    assert said in printed
+    assert printed.count('\n') == 1
+
+
 def test_models_that_cannot_be_taken(captioner, image, tmp_path, capfd):
     for model, said in (
         (tmp_path / 'no', f'there is no {tmp_path}/no'),

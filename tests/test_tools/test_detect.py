@@ -125,6 +125,7 @@ def test_a_broken_picture_does_not_stop_the_others(
         (['--words', ' , '], "write --words 'red ball,dog'"),
         (['--limit', '0'], '--limit must be at least 1, got 0'),
         (['--threshold', '30'], '--threshold lies between 0 and 1'),
+        (['--device', 'gpu'], "the device 'gpu' here: choose cpu"),
     ],
 )
 def test_mistakes_are_one_sentence(classes, image, capfd, more, said):

@@ -93,6 +93,10 @@ def test_a_failed_task_is_reported_and_the_others_stand(
         (['no.py', 'MODEL'], 'no config no.py'),
         (['MODEL', '--tasks', 'retrival:scenes:'], 'did you mean retrieval'),
         (['MODEL', '--tasks', SCENES, SCENES], 'the same name'),
+        (
+            ['MODEL', '--tasks', SCENES, '--device', 'gpu'],
+            "cannot compute on the device 'gpu' here: choose cpu",
+        ),
         (['MODEL', '--tasks', f'{SCENES},batch_size=0'], 'batch_size'),
         (['EMPTY', '--tasks', SCENES], 'has no config.json of ours'),
         (
