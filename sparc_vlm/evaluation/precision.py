@@ -1,4 +1,9 @@
-"""K-Precision: the share of a caption's words that its references have."""
+"""K-Precision: the share of a caption's words that its references have.
+
+The paper asks for words that 'appear in the captions' and does not say how
+repeats count. Here they are clipped; membership alone would give somewhat
+higher values.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +39,7 @@ def clipped_precision(
 def k_precision(
     tagger: Tagger, caption: str, references: Iterable[str]
 ) -> dict[str, float | None]:
-    """K-Precision of a caption, in percent.
+    """K-Precision of a caption, in percent; see `clipped_precision`.
 
     Args:
         tagger: Knows words and tags.
