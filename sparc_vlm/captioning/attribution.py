@@ -42,6 +42,8 @@ class Attribution(Task):
     * 'tells_invented': how often a noun whose object is there has a higher
       `peak` plus `fit` than one whose object is not, of all pairs of the two
       (area under the curve); chance is 50. This is what a filter lives on.
+      Left out are nouns without a box whose object people's captions name,
+      or that a crowd shows: their object may be there.
 
     'grounding_score' is the captions' own, from -1 to 2 (see
     `grounding_score`), times 100.
@@ -51,7 +53,8 @@ class Attribution(Task):
 
     A sample is a picture: its `key`, `caption`, `nouns`, how many name what
     is there, 'pointing' and its `chance`, 'grounding_score', and `words`, of
-    each noun that names a class its score and whether it is there and hit.
+    each noun that names a class its score and whether it is there and hit;
+    `is_there` is None where that is left open.
 
     Args:
         dataset: A source of pictures with boxes, or the config of one.
@@ -130,7 +133,7 @@ class Attribution(Task):
             'grounding_score': pooled(samples, 'grounding_score'),
             'tells_invented': area_under_curve(
                 [word['score'] for word in rated if word['is_there']],
-                [word['score'] for word in rated if not word['is_there']],
+                [word['score'] for word in rated if word['is_there'] is False],
             ),
         }
         chance = {
@@ -141,6 +144,9 @@ class Attribution(Task):
             'broken pictures': len(broken),
             'captions that name nothing that is there': sum(
                 not sample['nouns'] for sample in samples
+            ),
+            'nouns without a box that may be there': sum(
+                word['is_there'] is None for word in rated
             ),
         }
         known = {key: v for key, v in metrics.items() if v is not None}
@@ -160,11 +166,13 @@ class Attribution(Task):
             eyes, picture, [caption], self.find_nouns
         )
         boxes = self.source.boxes(index)
-        crowds = crowds_of(self.source, index)
+        vouched = self._vouched_for(index)
         words, hits, chances = [], [], []
         for noun, names in self._named(caption, nouns, boxes):
             own = [row['box'] for row in boxes if row['name'] in names]
-            is_there = bool(own) or any(name in crowds for name in names)
+            is_there: bool | None = bool(own)
+            if not own and vouched.intersection(names):
+                is_there = None
             told = {'word': noun.word, 'is_there': is_there, 'hit': None}
             if own:
                 inside = patches_inside(own, picture.size, grid)
@@ -183,6 +191,14 @@ class Attribution(Task):
             'grounding_score': 100 * grounding_score(nouns),
             'words': words,
         }
+
+    def _vouched_for(self, index: int) -> set[str]:
+        """Classes that a picture may show without a box, as for CHAIR."""
+        vouched = set(crowds_of(self.source, index))
+        if self.synonyms is not None and hasattr(self.source, 'captions'):
+            for text in self.source.captions(index):
+                vouched |= {one.name for one in self.synonyms.find(text)}
+        return vouched
 
     def _named(
         self, caption: str, nouns: list[GroundedWord], boxes: list[dict]

@@ -176,6 +176,30 @@ def test_synonyms_of_coco():
     assert sample['nouns'] == 1
 
 
+def test_what_may_be_there_without_a_box_is_on_neither_side():
+    """People name a cat and a crowd shows birds; of a cow nobody speaks."""
+
+    class Crowds(Photos):
+        def crowds(self, index):
+            return ['bird']
+
+    classes = ['dog', 'cat', 'bird', 'cow']
+    boxes = {'dog': [[0, 0, 20, 20]]}
+    photos = Crowds([Photo(['x', 'a kitten'], boxes)], classes)
+    teller = Teller('a dog a cat a duck and a cow')
+    result = Attribution(photos).run(teller)
+    (sample,) = result.samples
+    told = {w['word']: w['is_there'] for w in sample['words']}
+    assert told == dict(dog=True, cat=None, duck=None, cow=False)
+    assert result.skipped['nouns without a box that may be there'] == 2
+    scores = {w['word']: w['score'] for w in sample['words']}
+    assert result.metrics['tells_invented'] == area_under_curve(
+        [scores['dog']], [scores['cow']]
+    )
+    teller = Teller('a cat and a duck')
+    assert 'tells_invented' not in Attribution(photos).run(teller).metrics
+
+
 def test_patches_inside_boxes():
     inside = patches_inside([[0, 0, 20, 10], [29, 4, 31, 6]], (40, 20), (2, 4))
     assert inside.reshape(2, 4).tolist() == [
