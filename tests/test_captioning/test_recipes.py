@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,8 @@ def run(drawn, tiny_language, tiny_pretrained, tmp_path_factory):
             # A byte a token: the tiny tokenizer needs more room.
             'train_dataloader.dataset.chat.max_length': 1000,
             'default_hooks.logger.interval': 1,
+            # mmengine keeps one log per name and second.
+            'experiment_name': uuid.uuid4().hex,
         }
         if 'perceiver' in name:
             options['model.projector.num_latents'] = 5
