@@ -7,6 +7,7 @@ import zipfile
 
 import pytest
 import torch
+from pycocotools import mask as coco_mask
 
 from sparc_vlm.detection import BoxAP, Detections, WordAP
 from sparc_vlm.errors import UsageError
@@ -108,6 +109,40 @@ def test_a_sample_says_what_was_found_where(truth, files):
     counted = [o for o in there if not o['iscrowd']]
     assert len(first['boxes']['objects']['all']) == len(counted)
     assert json.loads(json.dumps(result.to_json())) == result.to_json()
+
+
+def counted(result, kind, area):
+    """How many objects count in a range of areas."""
+    return sum(len(s[kind]['objects'][area]) for s in result.samples)
+
+
+@pytest.mark.parametrize('task', KINDS)
+def test_own_areas_are_of_what_is_scored(task, truth, tmp_path):
+    """A file's own areas are those of masks, smaller than their boxes."""
+    own = json.loads(json.dumps(truth))
+    sides = {'boxes': [], 'masks': []}
+    for row in own['annotations']:
+        row['area'] = 5.0
+        if not row['iscrowd']:
+            mask = float(coco_mask.area(row['segmentation']))
+            sides['boxes'].append(row['bbox'][2] * row['bbox'][3])
+            sides['masks'].append(mask)
+    # All of 60 x 54: boxes are above, masks below.
+    line = 3000
+    areas = {'below': (0, line), 'above': (line, 1e10)}
+    files = write(tmp_path, own)
+    result = task_of(task, files, masks=True, areas=areas).run(Seer(truth))
+    for kind, found in sides.items():
+        below = sum(area < line for area in found)
+        assert counted(result, kind, 'below') == below > 0
+        assert counted(result, kind, 'above') == len(found) - below > 0
+    assert counted(result, 'boxes', 'below') < counted(
+        result, 'masks', 'below'
+    )
+    # COCO's ranges are of what the file says.
+    plain = task_of(task, files, masks=True).run(Seer(truth))
+    for kind, found in sides.items():
+        assert counted(plain, kind, 'small') == len(found)
 
 
 def test_words_are_the_names_of_all_classes(truth, files):

@@ -11,7 +11,7 @@ from pycocotools import mask as coco_mask
 
 from sparc_vlm.datasets.readers.listed import Images
 from sparc_vlm.detection.detector import Detections
-from sparc_vlm.detection.scoring import AREAS, Areas, Score
+from sparc_vlm.detection.scoring import AREAS, Areas, Score, sized_by
 from sparc_vlm.detection.tasks.annotated import AnnotatedBoxes
 from sparc_vlm.detection.words.vocabulary import as_word
 from sparc_vlm.engine.config_error import nearest
@@ -50,7 +50,10 @@ class DetectionTask(Task):
         batch_size: Pictures that are looked at at a time.
         max_images: Measures on at most so many pictures.
         limit: Detections that are kept of a picture.
-        areas: Ranges of areas in pixels of the annotated pictures, by name.
+        areas: Ranges of areas in pixels of the annotated pictures, by name;
+            an object's area is then that of what is scored, its box or its
+            mask, as a detection's is. None takes COCO's ranges, and the areas
+            that the file gives, as COCO does.
 
     Raises:
         FileNotFoundError: A file is not there.
@@ -67,7 +70,7 @@ class DetectionTask(Task):
         batch_size: int = 16,
         max_images: int | None = None,
         limit: int = 100,
-        areas: Areas = AREAS,
+        areas: Areas | None = None,
     ) -> None:
         source = AnnotatedBoxes(annotations, images)
         super().__init__(source, name, batch_size, max_images)
@@ -80,7 +83,8 @@ class DetectionTask(Task):
             raise UsageError(f'{name}: limit must be at least 1, got {limit}')
         self.masks = masks
         self.limit = limit
-        self.areas = _checked(areas, name)
+        self.areas = _checked(AREAS if areas is None else areas, name)
+        self._areas_are_own = areas is not None
 
     def find_and_score(
         self,
@@ -130,7 +134,8 @@ class DetectionTask(Task):
         parts = [f'ap_{part}' for part in (*self.areas, *groups)]
         for kind in ('boxes', 'masks') if self.masks else ('boxes',):
             found = [_of_kind(row, kind) for row in every]
-            scored = score(there, found, kind, self.limit, self.areas)
+            judged = sized_by(there, kind) if self._areas_are_own else there
+            scored = score(judged, found, kind, self.limit, self.areas)
             start = MASKS if kind == 'masks' else ''
             names = [start + name for name in ('ap', 'ap50', 'ap75', *parts)]
             metrics |= scored.metrics(names, self.areas, groups)
