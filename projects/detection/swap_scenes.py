@@ -44,7 +44,8 @@ tasks = [
         type='BoxAP',
         annotations='data/scenes/annotations/instances_test.json',
         images='data/scenes/images_test',
-        # A scene is 64 pixels wide: thirds of its objects, about.
+        # A scene is 64 pixels wide. Of its boxes a tenth are small, and
+        # somewhat more are large than medium.
         areas=dict(small=[0, 100], medium=[100, 200], large=[200, 4096]),
     )
 ]
