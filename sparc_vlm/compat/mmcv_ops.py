@@ -1,8 +1,8 @@
 """A stand-in for `mmcv._ext`, the compiled ops that mmcv-lite leaves out.
 
-MMDetection imports them all and, in its usual detectors, calls three: NMS,
-and RoIAlign forward and backward. Those are here in plain torch; any other
-fails by its name when it is called.
+MMDetection imports them all and, in its usual detectors, calls a few: NMS,
+RoIAlign and, on a GPU, sigmoid focal loss and deformable attention. Those are
+here in plain torch; any other fails by its name when it is called.
 """
 
 from __future__ import annotations
@@ -15,10 +15,18 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from sparc_vlm.compat.deformable import (
+    ms_deform_attn_backward,
+    ms_deform_attn_forward,
+)
+from sparc_vlm.compat.focal_loss import (
+    sigmoid_focal_loss_backward,
+    sigmoid_focal_loss_forward,
+)
 from sparc_vlm.compat.nms import nms
+from sparc_vlm.compat.precision import precise
 from sparc_vlm.compat.roi_align import Pooling, pool, spread
 from sparc_vlm.errors import UnsupportedError
 
@@ -55,11 +63,6 @@ def _pooling(
     )
 
 
-def _precise(tensor: Tensor) -> Tensor:
-    """float64 as it is, anything else in float32."""
-    return tensor if tensor.dtype == torch.float64 else tensor.float()
-
-
 def roi_align_forward(
     input: Tensor,
     rois: Tensor,
@@ -78,7 +81,7 @@ def roi_align_forward(
         argmax_x: Unused by average pooling.
         **settings: As mmcv hands them on, see `_pooling`.
     """
-    features = _precise(input)
+    features = precise(input)
     pooling = _pooling(input, **settings)
     output.copy_(pool(features, rois.to(features.dtype), pooling))
 
@@ -101,12 +104,20 @@ def roi_align_backward(
         grad_input: (B, C, H, W), added to here.
         **settings: As mmcv hands them on, see `_pooling`.
     """
-    grad = _precise(grad_output)
+    grad = precise(grad_output)
     pooling = _pooling(grad_input, **settings)
     grad_input += spread(grad, rois.to(grad.dtype), pooling)
 
 
-_OPS = (nms, roi_align_forward, roi_align_backward)
+_OPS = (
+    nms,
+    roi_align_forward,
+    roi_align_backward,
+    sigmoid_focal_loss_forward,
+    sigmoid_focal_loss_backward,
+    ms_deform_attn_forward,
+    ms_deform_attn_backward,
+)
 
 
 def _missing(name: str) -> Callable[..., None]:
