@@ -106,7 +106,10 @@ def test_full_scale_is_vitdets(name):
     wrapper = cfg.optim_wrapper
     assert wrapper.optimizer.type == 'AdamW'
     assert wrapper.paramwise_cfg.layer_decay.rate == 0.7
-    assert cfg.train_dataloader.dataset.pipeline[4].crop_size == (1024, 1024)
+    resize, crop = cfg.train_dataloader.dataset.pipeline[3:5]
+    assert (resize.scale, resize.ratio_range) == ((1024, 1024), (0.1, 2.0))
+    assert resize.keep_ratio
+    assert crop.crop_size == (1024, 1024)
 
 
 @pytest.mark.parametrize('detector', DETECTORS)

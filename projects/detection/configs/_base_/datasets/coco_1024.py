@@ -4,7 +4,12 @@ size = (1024, 1024)
 load = dict(type='LoadImageFromFile')
 augment = [
     dict(type='RandomFlip', prob=0.5),
-    dict(type='RandomResize', scale=size, ratio_range=(0.1, 2.0)),
+    dict(
+        type='RandomResize',
+        scale=size,
+        ratio_range=(0.1, 2.0),
+        keep_ratio=True,
+    ),
     dict(type='RandomCrop', crop_size=size, allow_negative_crop=True),
     dict(type='FilterAnnotations', min_gt_bbox_wh=(1e-2, 1e-2)),
     dict(type='Pad', size=size),
