@@ -39,7 +39,8 @@ class CocoBoxes(CocoDataset):
 
     Raises:
         FileNotFoundError: There is no such file, or there are no pictures.
-        ValueError: The file lacks a class that was asked for.
+        ValueError: The file lacks a class that was asked for, or has run
+            lengths where the pipeline takes polygons only.
     """
 
     METAINFO: dict[str, Any] = {}
@@ -57,6 +58,26 @@ class CocoBoxes(CocoDataset):
         # As labels and MMDetection's metrics have them: in the file's order.
         self._metainfo['classes'] = tuple(n for n in names if n in asked)
         return content
+
+    def load_data_list(self) -> list[dict[str, Any]]:
+        """All pictures; run lengths are refused where polygons are wanted."""
+        rows = super().load_data_list()
+        if any(
+            getattr(own, 'with_mask', False) and not own.poly2mask
+            for own in self.pipeline.transforms
+        ):
+            for instance in (i for row in rows for i in row['instances']):
+                # Without a word MMDetection would train on none of these.
+                if (
+                    isinstance(instance.get('mask'), dict)
+                    and not (instance['ignore_flag'])
+                ):
+                    raise UsageError(
+                        f'{self.ann_file} has masks as run lengths, and the '
+                        'pipeline takes polygons only: give LoadAnnotations '
+                        'poly2mask=True'
+                    )
+        return rows
 
     def prepare_data(self, idx: int) -> Any:
         """A picture through the pipeline; None if it cannot be read.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import OrderedDict
 
@@ -32,6 +33,22 @@ def zipped(drawn, tmp_path_factory):
         shutil.copy(drawn / 'annotations' / name, folder)
         pictures = f'images_{split}'
         shutil.make_archive(folder / pictures, 'zip', drawn / pictures)
+    return folder
+
+
+@pytest.fixture(scope='session')
+def outlined(drawn, tmp_path_factory):
+    """The same with a polygon for each object, and a crowd's run lengths."""
+    folder = shutil.copytree(drawn, tmp_path_factory.mktemp('polygons') / 'a')
+    for path in (folder / 'annotations').glob('instances_*.json'):
+        content = json.loads(path.read_text())
+        for row in content['annotations']:
+            x, y, w, h = row['bbox']
+            corners = [x, y, x + w, y, x + w, y + h, x, y + h]
+            row['segmentation'] = [corners]
+        crowd = dict(size=[64, 64], counts=[0, 64 * 64])
+        row.update(iscrowd=1, segmentation=crowd)
+        path.write_text(json.dumps(content))
     return folder
 
 

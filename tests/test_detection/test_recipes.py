@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmdet.registry import DATASETS
+from mmdet.structures.mask import PolygonMasks
 
 from sparc_vlm.engine import load_config, read_checkpoint
+from sparc_vlm.errors import UsageError
 from tests.test_configs import comment
 from tests.test_detection.recipes import (
     CONFIGS,
@@ -54,8 +57,9 @@ def logged(folder):
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_trains_a_step_and_is_validated(name, tmp_path, drawn):
-    status, rows = run(name, tmp_path / 'run', drawn)
+def test_trains_a_step_and_is_validated(name, tmp_path, drawn, outlined):
+    folder = outlined if name == 'mask_rcnn_vitb16_coco' else drawn
+    status, rows = run(name, tmp_path / 'run', folder)
     assert status == 0
     losses, found = rows[0], rows[-1]
     assert 0 < losses['loss'] < 1e5
@@ -141,6 +145,24 @@ def test_small_ones_have_the_encoders_of_pretraining():
             backbone = load_config(CONFIGS / f'{name}.py').model.backbone
             for key in ('arch', 'patch_size', 'img_size'):
                 assert backbone[key] == vision[key], (name, key)
+
+
+def test_polygons_of_coco_stay_polygons(outlined, drawn):
+    """From the file to the model; run lengths are refused by name."""
+    name = 'mask_rcnn_vitb16_coco'
+    cfg = load_config(CONFIGS / f'{name}.py', small(name))
+    dataset = dict(cfg.train_dataloader.dataset, _scope_='mmdet')
+    dataset.update(
+        ann_file='annotations/instances_train.json',
+        data_prefix=dict(img='images_train'),
+    )
+    data = DATASETS.build(dict(dataset, data_root=str(outlined)))
+    for _ in range(9):
+        instances = data[0]['data_samples'].gt_instances
+        assert isinstance(instances.masks, PolygonMasks)
+        assert len(instances.masks) == len(instances.bboxes)
+    with pytest.raises(UsageError, match='run lengths.*poly2mask=True'):
+        DATASETS.build(dict(dataset, data_root=str(drawn)))
 
 
 def test_pictures_may_stay_in_zips(tmp_path, zipped):
