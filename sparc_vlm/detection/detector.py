@@ -165,18 +165,26 @@ class LoadedDetector:
         """A picture as the model's preprocessor takes it."""
         # MMDetection reads blue first, and its models turn it around.
         pixels = np.array(open_rgb(image))[..., ::-1]
-        return self._prepare({'img': pixels, 'img_id': 0})
+        packed = self._prepare({'img': pixels, 'img_id': 0})
+        # What boxes are cut to; a pipeline need not hand it on.
+        packed['data_samples'].set_metainfo({'ori_shape': pixels.shape[:2]})
+        return packed
 
 
 def _detections(sample: DetDataSample) -> Detections:
-    """What MMDetection returns for a picture, on the CPU."""
+    """What MMDetection returns for a picture, on the CPU.
+
+    Boxes are cut to the picture: MMDetection cuts them to what the model was
+    given, which may be padded.
+    """
     found = sample.pred_instances.cpu()
+    height, width = sample.ori_shape[:2]
+    sides = torch.tensor([width, height, width, height])
+    boxes = found.bboxes.float().clamp(min=0).minimum(sides)
     masks = None
     if 'masks' in found:
         masks = [_packed_mask(np.asarray(mask)) for mask in found.masks]
-    return Detections(
-        found.bboxes.float(), found.scores.float(), found.labels.long(), masks
-    )
+    return Detections(boxes, found.scores.float(), found.labels.long(), masks)
 
 
 def _packed_mask(mask: np.ndarray) -> dict[str, Any]:

@@ -27,6 +27,8 @@ from tests.test_detection.tiny_detectors import (
 )
 from tests.test_study.made import save_model
 
+META = ('img_id', 'img_shape', 'scale_factor')
+
 
 def as_mmdet_finds(model, path):
     """What MMDetection's own function finds on a file."""
@@ -95,6 +97,21 @@ def test_several_pictures_of_several_sizes_as_one_batch(loaded):
         assert (together.boxes[:, 2] <= image.width).all()
         assert (together.boxes[:, 3] <= image.height).all()
     assert loaded.detect([]) == []
+
+
+def test_boxes_end_with_the_picture_where_it_was_padded(tmp_path):
+    model, cfg = build('retinanet')
+    torch.nn.init.normal_(model.bbox_head.retina_reg.weight, std=5)
+    padded = [*PIPELINE[:2], dict(type='Pad', size=(96, 96)), *PIPELINE[2:]]
+    padded[-1] = dict(type='PackDetInputs', meta_keys=META)
+    folder = detection.save(model, tmp_path / 'x', cfg, padded, CLASSES)
+    (found,) = detection.load(folder).detect([picture()])
+    assert found.boxes.min() >= 0
+    assert found.boxes[:, 2].max() == 64
+    assert found.boxes[:, 3].max() == 48
+    for shape in ((40, 30), (30, 40)):
+        (found,) = detection.load(folder).detect([picture(0, shape)])
+        assert (found.boxes[:, 2:] <= torch.tensor(shape)).all()
 
 
 def test_the_best_are_kept(loaded):

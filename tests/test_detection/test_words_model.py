@@ -93,11 +93,22 @@ def test_boxes_do_not_depend_on_how_far_a_batch_is_padded(tokens):
 def test_boxes_are_of_the_picture_before_it_was_resized(model):
     batch = images(1, 3, 32, 32)
     (small,) = model.predict(batch, [sample(WORDS)])
-    (large,) = model.predict(batch, [sample(WORDS, scale_factor=(0.5, 0.25))])
+    resized = dict(scale_factor=(0.5, 0.25), ori_shape=(128, 64))
+    (large,) = model.predict(batch, [sample(WORDS, **resized)])
     torch.testing.assert_close(
         large.pred_instances.bboxes,
         small.pred_instances.bboxes * torch.tensor([2.0, 4, 2, 4]),
     )
+
+
+def test_boxes_end_with_the_picture_where_it_was_padded(model):
+    """Twice as large, 48 of 64 rows of pixels, padded to a square."""
+    meta = dict(shape=(32, 32), scale_factor=(0.5, 0.5), ori_shape=(48, 64))
+    (found,) = model.predict(images(1, 3, 32, 32), [sample(WORDS, **meta)])
+    boxes = found.pred_instances.bboxes
+    assert boxes.min() >= 0
+    assert boxes[:, 2].max() > 48
+    assert boxes[:, 3].max() == 48
 
 
 def test_the_best_of_all_words(model):

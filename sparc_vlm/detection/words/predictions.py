@@ -31,8 +31,9 @@ def best_boxes(
         limit: The most that are returned.
         nms: Overlap above which the lesser of two boxes of one word is
             dropped, None to keep all.
-        meta: `img_shape`, to which boxes are cut, and `scale_factor` (width,
-            height), by which the picture was resized, if it was.
+        meta: `ori_shape`, height and width before resizing and padding, to
+            which boxes are cut, and `scale_factor` (width, height), by which
+            the picture was resized, if it was.
 
     Returns:
         `bboxes` (N, 4) x1, y1, x2, y2 before resizing, `scores` and
@@ -45,7 +46,9 @@ def best_boxes(
     corners = bbox_cxcywh_to_xyxy(
         boxes[best.indices // max(scores.shape[1], 1)]
     )
-    height, width = meta['img_shape'][:2]
+    scale = meta.get('scale_factor', (1.0, 1.0))
+    corners = corners / corners.new_tensor([*scale, *scale])
+    height, width = meta['ori_shape'][:2]
     sides = corners.new_tensor([width, height, width, height])
     corners = corners.clamp(min=0).minimum(sides)
     values = best.values
@@ -54,6 +57,4 @@ def best_boxes(
             corners, values, labels, dict(type='nms', iou_threshold=nms)
         )[1][:limit]
         corners, values, labels = corners[kept], values[kept], labels[kept]
-    scale = meta.get('scale_factor', (1.0, 1.0))
-    corners = corners / corners.new_tensor([*scale, *scale])
     return InstanceData(bboxes=corners, scores=values, labels=labels)
