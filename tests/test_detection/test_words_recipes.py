@@ -6,14 +6,23 @@ import uuid
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from mmdet.registry import DATASETS
+from mmdet.structures.bbox import HorizontalBoxes
+from mmengine.config import ConfigDict
+from mmengine.dataset import Compose
+from mmengine.registry import DefaultScope
+from PIL import Image
 
 from sparc_vlm import hub
 from sparc_vlm.datasets import CaptionTokenizer, Scenes
 from sparc_vlm.datasets.export import export_scenes
+from sparc_vlm.datasets.report import new_report
 from sparc_vlm.detection import WordBoxes
 from sparc_vlm.detection import load as load_detector
+from sparc_vlm.detection.words.mosaic import GridMosaic
 from sparc_vlm.engine import ConfigError, check_config, load_config
 from sparc_vlm.recipe import use_data
 from sparc_vlm.registry import MODELS, RUNNERS
@@ -106,6 +115,7 @@ def o365_vg(folder):
         f'{VAL}.annotations': str(folder / 'lvis.json'),
         f'{VAL}.images': [str(folder / 'val2017'), str(folder / 'train')],
         f'{VAL}.pipeline.1.scale': (96, 96),
+        f'{VAL}.pipeline.2.size': (96, 96),
         'val_evaluator.ann_file': str(folder / 'lvis.json'),
     }
 
@@ -230,6 +240,66 @@ def test_a_resumed_run_reads_no_picture_again(tmp_path, monkeypatch):
     cfg.resume, cfg.load_from = True, str(tmp_path / 'run' / 'iter_1.pth')
     RUNNERS.build(cfg).train()
     assert len(read) == cfg.train_dataloader.batch_size
+
+
+@pytest.mark.parametrize('place', [TRAIN, VAL])
+def test_scenes_come_as_they_are_and_other_pictures_resized(place, tmp_path):
+    cfg = recipe(FOLDER / 'words_vitmini_scenes.py', tmp_path)
+    dataset = dict(cfg[place.split('.')[0]].dataset, _scope_='mmdet')
+    plain = [s for s in dataset['pipeline'] if s.type != 'Resize']
+    assert len(plain) == len(dataset['pipeline']) - 1
+    found = []
+    for steps in (dataset['pipeline'], plain):
+        np.random.seed(1)
+        found.append(DATASETS.build(dict(dataset, pipeline=steps))[0])
+    assert torch.equal(*(each['inputs'] for each in found))
+    if place == TRAIN:
+        boxes, twins = (
+            each['data_samples'].gt_instances.bboxes.tensor for each in found
+        )
+        assert torch.equal(boxes, twins)
+        assert len(boxes)
+    write_coco(tmp_path / 'own.json', tmp_path / 'own')
+    for path in (tmp_path / 'own').iterdir():
+        Image.open(path).resize((200, 150)).save(path)
+    dataset |= dict(
+        annotations=str(tmp_path / 'own.json'),
+        images=str(tmp_path / 'own'),
+        leave_out=None,
+    )
+    assert DATASETS.build(dataset)[0]['inputs'].shape == (3, 48, 64)
+
+
+def squares(name):
+    """What a picture goes through before it is packed, while testing."""
+    steps = load_config(FOLDER / f'{name}.py').val_dataloader.dataset.pipeline
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        return Compose([ConfigDict(step) for step in steps[:-1]])
+
+
+@pytest.mark.parametrize(
+    ('name', 'side'),
+    [('words_vitsmall_flickr8k', 160), ('words_vitb16_o365_vg', 768)],
+)
+def test_pictures_are_tested_in_squares_as_they_are_trained_on(name, side):
+    """The same pixels as one picture of the mosaic."""
+    size = load_config(FOLDER / f'{name}.py').train_dataloader.dataset
+    (mosaic,) = (s for s in size.pipeline if 'GridMosaic' in s.type)
+    assert mosaic.size == side
+    pixels = np.random.default_rng(0).integers(
+        0, 255, (36, 60, 3), dtype=np.uint8
+    )
+    found = squares(name)(dict(img=pixels))
+    tile = dict(
+        img=pixels,
+        gt_bboxes=HorizontalBoxes(torch.zeros(0, 4)),
+        gt_bboxes_labels=np.zeros(0, int),
+        report=new_report(),
+        **dict.fromkeys(('words', 'absent', 'incomplete', 'vocabularies'), ()),
+    )
+    twin = GridMosaic(side)(tile)
+    assert found['img_shape'] == twin['img_shape'] == (side, side)
+    assert np.array_equal(found['img'], twin['img'])
 
 
 def test_a_folder_of_cocos_layout_in_place_of_the_configs(tmp_path):

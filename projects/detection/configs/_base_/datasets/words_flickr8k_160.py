@@ -2,7 +2,11 @@
 # four pictures in a square: data/flickr8k holds instances_{train,val}.json in
 # COCO's layout, with LVIS's frequency, and the pictures in zips.
 _base_ = 'words_scenes_64.py'
-square = dict(type='Resize', scale=(160, 160), keep_ratio=True)
+# As a mosaic of one picture, whatever the picture's shape.
+square = [
+    dict(type='Resize', scale=(160, 160), keep_ratio=True),
+    dict(type='Pad', size=(160, 160), pad_val=dict(img=(114, 114, 114))),
+]
 train_dataloader = dict(
     dataset=dict(
         _delete_=True,
@@ -33,7 +37,7 @@ val_dataloader = dict(
     dataset=dict(
         annotations='data/flickr8k/instances_val.json',
         images='data/flickr8k/images_val.zip',
-        pipeline=[_base_.load, square, _base_.pack],
+        pipeline=[_base_.load, *square, _base_.pack],
     ),
 )
 val_evaluator = dict(ann_file='data/flickr8k/instances_val.json')

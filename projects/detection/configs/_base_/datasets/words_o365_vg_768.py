@@ -61,9 +61,13 @@ val_dataloader = dict(
         annotations=lvis,
         images=['data/coco/train2017', 'data/coco/val2017'],
         test_mode=True,
+        # As a mosaic of one picture, whatever the picture's shape.
         pipeline=[
             load,
             dict(type='Resize', scale=(768, 768), keep_ratio=True),
+            dict(
+                type='Pad', size=(768, 768), pad_val=dict(img=(114, 114, 114))
+            ),
             pack,
         ],
     ),

@@ -1,6 +1,7 @@
 # Drawn scenes on disk, 64 x 64 pixels, words such as 'red circle'.
 # tools/prepare_data.py scenes data/scenes draws them.
 load = dict(type='LoadImageFromNDArray')
+resize = dict(type='Resize', scale=(64, 64), keep_ratio=True)
 pack = dict(
     type='PackDetInputs',
     meta_keys=(
@@ -20,6 +21,7 @@ train_dataloader = dict(
         pipeline=[
             load,
             dict(type='LoadAnnotations', with_bbox=True),
+            resize,
             dict(type='RandomFlip', prob=0.5),
             dict(type='sparc_vlm.SampleWords', num_negatives=20),
             pack,
@@ -35,7 +37,7 @@ val_dataloader = dict(
         annotations='data/scenes/annotations/instances_val.json',
         images='data/scenes/images_val',
         test_mode=True,
-        pipeline=[load, pack],
+        pipeline=[load, resize, pack],
     ),
 )
 val_evaluator = dict(
