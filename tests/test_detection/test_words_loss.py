@@ -8,9 +8,9 @@ import torch
 from sparc_vlm.detection.words.loss import WordLoss
 from sparc_vlm.detection.words.matching import (
     PatchPredictions,
-    Targets,
     match,
 )
+from sparc_vlm.detection.words.objects import Targets, merge_boxes
 from tests.processes import run_processes
 
 ALPHA, GAMMA = 0.3, 2.0
@@ -41,8 +41,8 @@ def focal(logit, is_right):
     return -(1 - ALPHA) * chance**GAMMA * (1 - chance).log()
 
 
-def cost(box, logit, target):
-    label = focal(logit, True) - focal(logit, False)
+def cost(box, logits, target):
+    label = sum(focal(each, True) - focal(each, False) for each in logits)
     return label + sum(abs(box - target)) - giou(box, target)
 
 
@@ -56,11 +56,15 @@ def slow_loss(predictions, targets, asked, incomplete):
         pairs = min(
             permutations(patches, len(wanted)),
             key=lambda chosen: sum(
-                cost(boxes[b, p], logits[b, p, target.labels[n]], wanted[n])
+                cost(boxes[b, p], logits[b, p, target.words[n]], wanted[n])
                 for n, p in enumerate(chosen)
             ),
         )
-        right = {(p, int(target.labels[n])) for n, p in enumerate(pairs)}
+        right = {
+            (p, word)
+            for n, p in enumerate(pairs)
+            for word in target.words[n].nonzero().flatten().tolist()
+        }
         for n, patch in enumerate(pairs):
             total['box'] += sum(abs(boxes[b, patch] - wanted[n]))
             total['overlap'] += 1 - giou(boxes[b, patch], wanted[n])
@@ -69,8 +73,16 @@ def slow_loss(predictions, targets, asked, incomplete):
                 is_right = (patch, word) in right
                 if is_right or not incomplete[b, word]:
                     total['word'] += focal(logits[b, patch, word], is_right)
-    count = max(sum(len(target.labels) for target in targets), 1)
+    count = max(sum(len(target.boxes) for target in targets), 1)
     return {f'loss_{key}': value / count for key, value in total.items()}
+
+
+def some_words(objects, words):
+    """(N, Q) bool: one, two or three of the first three words."""
+    own = torch.zeros(objects, words, dtype=torch.bool)
+    own[range(objects), torch.randint(0, 3, (objects,))] = True
+    own[:, :3] |= torch.rand(objects, 3) < 0.3
+    return own
 
 
 def batch(counts=(3, 0, 2), patches=6, words=4, seed=0):
@@ -88,7 +100,7 @@ def batch(counts=(3, 0, 2), patches=6, words=4, seed=0):
     asked = torch.ones(pictures, words, dtype=torch.bool)
     asked[-1, 3] = False
     targets = [
-        Targets(torch.rand(n, 4) * 0.4 + 0.3, torch.randint(0, 3, (n,)))
+        Targets(torch.rand(n, 4) * 0.4 + 0.3, some_words(n, words))
         for n in counts
     ]
     return predictions, targets, asked, torch.zeros_like(asked)
@@ -118,6 +130,58 @@ def test_against_a_slow_twin(counts, seed):
     for one, twin in zip(found, twins, strict=True):
         twin = torch.zeros_like(one) if twin is None else twin
         torch.testing.assert_close(one, twin, rtol=1e-3, atol=1e-5)
+
+
+def of_two_words(*logits):
+    """The loss of a patch on an object of two words, beside one on nothing."""
+    boxes = torch.tensor([[4.0, 4, 20, 20], [4, 4, 20, 20]])
+    merged, words = merge_boxes(boxes, torch.tensor([0, 1]), 2)
+    box = torch.tensor([12.0, 12, 16, 16]) / 64
+    predictions = PatchPredictions(
+        torch.stack([box, box + 0.4])[None],
+        torch.tensor([[logits, (-6.0, -6.0)]]),
+        torch.ones(1, 2, dtype=torch.bool),
+        torch.full((1, 4), 64),
+    )
+    assert len(merged) == 1
+    targets = [Targets(box[None], words)]
+    asked = torch.ones(1, 2, dtype=torch.bool)
+    losses = WordLoss()(predictions, targets, asked, ~asked)
+    assert losses['boxes'] == 1
+    return losses['loss_word']
+
+
+def test_two_words_of_one_object_are_both_right():
+    assert of_two_words(4.0, 4.0) < of_two_words(4.0, -6.0)
+    assert of_two_words(4.0, 4.0) < of_two_words(-6.0, 4.0)
+
+
+def test_boxes_that_coincide_are_one_object():
+    box, near, far = [0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 8.9]
+    boxes = torch.tensor([box, near, far, box, [20, 0, 30, 10]]).float()
+    found, words = merge_boxes(boxes, torch.tensor([0, 2, 1, 0, 2]), 4)
+    assert found.tolist() == [box, pytest.approx(far), [20, 0, 30, 10]]
+    assert [row.nonzero().flatten().tolist() for row in words] == [
+        [0, 2],
+        [1],
+        [2],
+    ]
+    for labels in ([], [1]):
+        boxes = torch.rand(len(labels), 4)
+        found, words = merge_boxes(
+            boxes, torch.tensor(labels, dtype=torch.long), 2
+        )
+        assert torch.equal(found, boxes)
+        assert words.shape == (len(labels), 2)
+
+
+def test_the_cost_of_words_is_exact_under_autocast():
+    predictions, targets, *_ = batch((5, 3, 4), seed=2)
+    plain = match(WordLoss().assigner, predictions, targets)
+    with torch.autocast('cpu', torch.bfloat16):
+        inside = match(WordLoss().assigner, predictions, targets)
+    for one, other in zip(plain, inside, strict=True):
+        assert torch.equal(one, other)
 
 
 def test_padding_and_words_not_asked_for_change_nothing():

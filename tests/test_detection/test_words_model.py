@@ -166,6 +166,17 @@ def test_a_picture_s_loss_is_of_its_own_words(model):
     torch.testing.assert_close(together * 3, sum(alone))
 
 
+def test_an_object_of_two_words_is_one_box(model):
+    """Named twice under one word, it is as if it were named once."""
+    batch, box = images(1, 3, 32, 32), BOXES[:1]
+    both = model.loss(batch, [sample(WORDS, box * 2, [0, 1])])
+    again = model.loss(batch, [sample(WORDS, box * 3, [1, 0, 1])])
+    assert both['boxes'] == again['boxes'] == 1
+    torch.testing.assert_close(total(both), total(again))
+    apart = model.loss(batch, [sample(WORDS, BOXES, [0, 1])])
+    assert apart['boxes'] == 2
+
+
 def test_pictures_without_boxes_or_words(model):
     losses = model.loss(
         images(2, 3, 32, 32), [sample(WORDS), sample(WORDS[:1])]

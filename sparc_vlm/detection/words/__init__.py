@@ -1,5 +1,6 @@
 """A detector whose classes are words, after OWL-ViT, and its data."""
 
+from sparc_vlm.detection.words.costs import WordFocalCost
 from sparc_vlm.detection.words.dataset import WordBoxes
 from sparc_vlm.detection.words.loss import WordLoss
 from sparc_vlm.detection.words.model import WordDetector
@@ -13,5 +14,6 @@ __all__ = [
     'SampleWords',
     'WordBoxes',
     'WordDetector',
+    'WordFocalCost',
     'WordLoss',
 ]

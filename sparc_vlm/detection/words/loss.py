@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from sparc_vlm.detection.words.matching import (
     Matches,
     PatchPredictions,
-    Targets,
     match,
 )
+from sparc_vlm.detection.words.objects import Targets
 from sparc_vlm.registry import MODELS
 
 COSTS = (
-    dict(type='FocalLossCost', alpha=0.3, gamma=2.0, weight=1.0),
+    dict(type='WordFocalCost', alpha=0.3, gamma=2.0, weight=1.0),
     dict(type='BBoxL1Cost', box_format='xywh', weight=1.0),
     dict(type='IoUCost', iou_mode='giou', weight=1.0),
 )
@@ -39,12 +39,14 @@ class WordLoss(nn.Module):
     """Losses of B pictures, each divided by the number of boxes.
 
     A patch is compared with the picture's own words alone: one that is not
-    in its list is neither right nor wrong there. The number of boxes is the
-    mean over all processes, so that the mean of their gradients is that of
-    the joined batch.
+    in its list is neither right nor wrong there. A patch that is matched with
+    an object is right under all of the object's words. The number of boxes is
+    the mean over all processes, so that the mean of their gradients is that
+    of the joined batch.
 
     Args:
-        match_costs: Configs of MMDetection's match costs.
+        match_costs: Configs of MMDetection's match costs; `WordFocalCost`
+            is the one of words.
         word: Config of the loss of the logits.
         box: Config of the loss of centres and sizes, as shares.
         overlap: Config of the loss of corners, as shares.
@@ -84,7 +86,7 @@ class WordLoss(nn.Module):
         """
         matches = match(self.assigner, predictions, targets)
         count = predictions.boxes.new_tensor(
-            float(sum(len(target.labels) for target in targets))
+            float(sum(len(target.boxes) for target in targets))
         )
         per = reduce_mean(count).clamp(min=1)
         found = predictions.boxes[matches.pictures, matches.patches]
@@ -110,7 +112,7 @@ class WordLoss(nn.Module):
     ) -> Tensor:
         logits = predictions.logits
         right = torch.zeros_like(logits)
-        right[matches.pictures, matches.patches, matches.labels] = 1
+        right[matches.pictures, matches.patches] = matches.words.to(right)
         counts = predictions.mask[:, :, None] & asked[:, None]
         counts = counts & (~incomplete[:, None] | (right > 0))
         return self.word(

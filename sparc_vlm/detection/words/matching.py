@@ -11,6 +11,8 @@ from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from sparc_vlm.detection.words.objects import Targets
+
 
 class PatchPredictions(NamedTuple):
     """What the patches of B pictures predict.
@@ -30,18 +32,6 @@ class PatchPredictions(NamedTuple):
     extents: Tensor
 
 
-class Targets(NamedTuple):
-    """What is in one picture.
-
-    Attributes:
-        boxes: (N, 4) as those of `PatchPredictions`.
-        labels: (N,) int64, the place of each box's word among the picture's.
-    """
-
-    boxes: Tensor
-    labels: Tensor
-
-
 class Matches(NamedTuple):
     """M pairs of a patch and a box, one picture after the other.
 
@@ -49,13 +39,13 @@ class Matches(NamedTuple):
         pictures: (M,) int64, whose they are.
         patches: (M,) int64, place of the patch in its picture.
         boxes: (M, 4) the boxes.
-        labels: (M,) int64, their words' places among the picture's.
+        words: (M, Q) bool, which of the picture's words they go by.
     """
 
     pictures: Tensor
     patches: Tensor
     boxes: Tensor
-    labels: Tensor
+    words: Tensor
 
 
 @torch.no_grad()
@@ -87,7 +77,9 @@ def match(
             ),
             InstanceData(
                 bboxes=bbox_cxcywh_to_xyxy(target.boxes),
-                labels=target.labels,
+                words=target.words,
+                # The first word of each, for costs that know of one only.
+                labels=(target.words.cumsum(1) == 0).sum(1),
             ),
             # Boxes are shares already, so that costs need divide by nothing.
             img_meta=dict(img_shape=(1, 1)),
@@ -100,7 +92,7 @@ def match(
                 pictures,
                 places[patches],
                 target.boxes[rows],
-                target.labels[rows],
+                target.words[rows],
             )
         )
     return Matches(*map(torch.cat, zip(*found, strict=True)))

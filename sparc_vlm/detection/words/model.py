@@ -19,7 +19,8 @@ from torch.nn import functional as F
 
 from sparc_vlm.detection.words.grid import patch_grid
 from sparc_vlm.detection.words.heads import BoxHead, WordHead
-from sparc_vlm.detection.words.matching import PatchPredictions, Targets
+from sparc_vlm.detection.words.matching import PatchPredictions
+from sparc_vlm.detection.words.objects import Targets, merge_boxes
 from sparc_vlm.detection.words.predictions import best_boxes
 from sparc_vlm.detection.words.queries import (
     KeptWords,
@@ -41,7 +42,8 @@ class WordDetector(BaseDetector):
 
     Each data sample carries `words`, its own queries; `gt_instances.labels`
     and `pred_instances.labels` are places among them. A sample may also
-    carry `incomplete`, those words of which only some boxes are known.
+    carry `incomplete`, those words of which only some boxes are known. Boxes
+    that coincide are of one object, see `merge_boxes`.
 
     Args:
         encoders: Config of an `ImageTextPretrainer`. Its objective says
@@ -151,7 +153,7 @@ class WordDetector(BaseDetector):
                 if word in lists[row]:
                     incomplete[row, lists[row].index(word)] = True
         targets = [
-            _targets(sample, extent)
+            _targets(sample, extent, queries.mask.shape[1])
             for sample, extent in zip(
                 batch_data_samples, predictions.extents, strict=True
             )
@@ -227,14 +229,13 @@ class WordDetector(BaseDetector):
         return lists
 
 
-def _targets(sample: DetDataSample, extent: Tensor) -> Targets:
-    """A picture's boxes as shares of its extent in pixels."""
+def _targets(sample: DetDataSample, extent: Tensor, words: int) -> Targets:
+    """A picture's objects, their boxes as shares of its extent in pixels."""
     instances = sample.gt_instances
     boxes = instances.bboxes.to(extent.device, torch.float32)
-    return Targets(
-        bbox_xyxy_to_cxcywh(boxes.view(-1, 4) / extent),
-        instances.labels.to(extent.device),
-    )
+    labels = instances.labels.to(extent.device)
+    boxes, own = merge_boxes(boxes.view(-1, 4), labels, words)
+    return Targets(bbox_xyxy_to_cxcywh(boxes / extent), own)
 
 
 def _patch_side(encoders: ImageTextPretrainer) -> int:
