@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from sparc_vlm.detection.words.sample_words import SampleWords
-from sparc_vlm.detection.words.vocabulary import Vocabulary
+from sparc_vlm.detection.words.vocabulary import (
+    Vocabulary,
+    as_word,
+    as_words,
+    left_out,
+)
 from sparc_vlm.errors import MissingFileError, RunError, UsageError
 from tests.test_detection.words_made import (
     CATEGORIES,
@@ -109,6 +114,84 @@ def test_the_rare_group_of_another_file(coco, tmp_path):
     rule = dict(frequency='r', annotations=str(tmp_path / 'lvis.json'))
     found = dataset(annotations=file, images=str(images), leave_out=rule)
     assert found.vocabulary.words == ('red box', 'blue box')
+
+
+def test_names_are_words_as_one_says_them():
+    for name, word in {
+        'Street_Lights': 'street lights',
+        'octopus_(animal)': 'octopus',
+        'Tape Measur/ Ruler': 'tape measur ruler',
+        ' "stop"  sign. ': 'stop sign',
+        "T-shirt, man's": "t-shirt man's",
+        '(unknown)': 'unknown',
+        'half (open': 'half open',
+        '?': '?',
+        ' _': '',
+    }.items():
+        assert as_word(name) == word
+        assert as_word(word) == word
+
+
+def test_classes_of_a_data_set_stay_different():
+    names = ['bow_(weapon)', 'Bow', 'bow_(ribbon)', 'octopus_(animal)']
+    words = ['bow weapon', 'bow', 'bow ribbon', 'octopus']
+    assert as_words(names) == words
+    assert as_words(words) == words
+    assert as_words(['a/b', 'a b', 'c/d']) == ['a/b', 'a b', 'c d']
+    assert as_words(['Car', 'car']) == ['car', 'car']
+
+
+def rows(*names, **more):
+    return [dict(name=name, **more) for name in names]
+
+
+def left_out_by(tmp_path, rare, own, synonyms=()):
+    """Of a data set, by the rare group of another file."""
+    path = tmp_path / 'other.json'
+    found = [dict(name=n, frequency='r', synonyms=synonyms) for n in rare]
+    write_json(path, dict(categories=[*found, *rows('dog', frequency='f')]))
+    return left_out(
+        dict(frequency='r', annotations=str(path)), rows(*own), 'own.json'
+    )
+
+
+@pytest.mark.parametrize(
+    ('rare', 'own'),
+    [
+        ('octopus_(animal)', 'octopus'),
+        ('pennant', 'Pennants'),
+        ('pennants', 'pennant'),
+        ('street_light', 'Streetlights'),
+        ('bus', 'buses'),
+        ('T-shirt', 't shirts'),
+        ('bow_(weapon)', 'bow'),
+        ('bow_(weapon)', 'bow weapon'),
+    ],
+)
+def test_other_ways_to_write_a_word_are_left_out_too(rare, own, tmp_path):
+    given = (own, 'dog', 'octopuses den', 'bra', 'brass')
+    found = left_out_by(tmp_path, [rare], given)
+    assert found == {as_word(own)}
+    assert left_out_by(tmp_path, ['fish'], given, [rare]) == found
+
+
+def test_a_plural_is_told_from_another_word(tmp_path):
+    own = ('bras', 'brass', 'glass', 'glasses', 'sea glass')
+    assert left_out_by(tmp_path, ['bra'], own) == {'bras'}
+    assert left_out_by(tmp_path, ['glass'], own) == {'glass', 'glasses'}
+
+
+def test_a_group_of_its_own_is_just_its_classes():
+    own = rows('glass', frequency='r') + rows('glasses', frequency='f')
+    assert left_out(dict(frequency='r'), own, 'a.json') == {'glass'}
+    assert left_out(['Glass'], own, 'a.json') == {'glass', 'glasses'}
+
+
+def test_one_of_several_senses_is_left_out_by_its_name():
+    own = rows('bow_(weapon)', 'bow_(ribbon)', 'arrow')
+    assert left_out(['bow_(weapon)'], own, 'a.json') == {'bow weapon'}
+    with pytest.raises(UsageError, match='no class or supercategory bow;'):
+        left_out(['bow'], own, 'a.json')
 
 
 def test_left_out_classes_that_are_not_there(coco):

@@ -1,6 +1,8 @@
 # A detector by words, ViT-B/16 at 768 pixels, OWL-ViT's recipe on Objects365
-# and Visual Genome: 70k updates of 256 pictures, 8 on each of 32 GPUs. LVIS's
-# rare group is never boxed in training. Not measured here.
+# and Visual Genome: 70k updates of 256 pictures, 8 on each of 32 GPUs. Not
+# measured here. Boxes under the names and synonyms of LVIS's rare group are
+# left out of training. Near synonyms and larger classes stay, and Visual
+# Genome shares pictures with COCO, so with LVIS.
 _base_ = [
     '_base_/default_runtime.py',
     '_base_/models/words_vitb16.py',

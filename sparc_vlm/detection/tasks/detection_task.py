@@ -13,7 +13,7 @@ from sparc_vlm.datasets.readers.listed import Images
 from sparc_vlm.detection.detector import Detections
 from sparc_vlm.detection.scoring import AREAS, Areas, Score, sized_by
 from sparc_vlm.detection.tasks.annotated import AnnotatedBoxes
-from sparc_vlm.detection.words.vocabulary import as_word
+from sparc_vlm.detection.words.vocabulary import as_words
 from sparc_vlm.engine.config_error import nearest
 from sparc_vlm.errors import UsageError
 from sparc_vlm.evaluation.average_precision import MASKS
@@ -183,8 +183,7 @@ class DetectionTask(Task):
                 'the model folder of a detector'
             )
         if model.takes_words:
-            words = [as_word(name) for name in classes]
-            return words, list(range(len(classes)))
+            return as_words(classes), list(range(len(classes)))
         for name in classes:
             if name not in model.classes:
                 raise UsageError(

@@ -17,7 +17,7 @@ from sparc_vlm.detection.words.annotations import PictureBoxes, read_coco
 from sparc_vlm.detection.words.visual_genome import read_visual_genome
 from sparc_vlm.detection.words.vocabulary import (
     Vocabulary,
-    as_word,
+    as_words,
     left_out,
 )
 from sparc_vlm.errors import RunError
@@ -89,7 +89,7 @@ class WordBoxes(BaseDetDataset):
             )
         out = left_out(self.leave_out, categories, self.ann_file)
         names = [row['name'] for row in categories]
-        self._words = [as_word(name) for name in names]
+        self._words = as_words(names)
         if self.test_mode:
             self._metainfo.setdefault('classes', tuple(names))
         kept = {n for n, word in enumerate(self._words) if word not in out}

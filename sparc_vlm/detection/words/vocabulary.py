@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,13 +14,57 @@ from sparc_vlm.datasets.report import new_report
 from sparc_vlm.engine.config_error import nearest
 from sparc_vlm.errors import UsageError
 
+IN_BRACKETS = re.compile(r'\([^()]*\)')
+PUNCTUATION = re.compile(r"[^\w\s'-]+")
+
 
 def as_word(name: str) -> str:
     """A class's name as one would say it: 'Street_Lights' to 'street lights'.
 
+    What stands in brackets and punctuation go: 'octopus_(animal)' is
+    'octopus'. Dashes and apostrophes stay.
+
     Args:
         name: As data sets write it.
     """
+    return _said(IN_BRACKETS.sub(' ', name)) or _said(name)
+
+
+def as_words(names: Sequence[str]) -> list[str]:
+    """The classes of a data set as one would say them.
+
+    Where two would be the same word, what is in brackets stays in words, and
+    if that is not enough punctuation too: 'bow_(weapon)' is 'bow weapon'
+    beside 'bow_(ribbon)', and 'bow' alone.
+
+    Args:
+        names: As the data set writes them.
+    """
+    forms = (as_word, _said)
+    meant: list[dict[str, set[str]]] = [defaultdict(set) for _ in forms]
+    for name in names:
+        for form, found in zip(forms, meant, strict=True):
+            found[form(name)].add(_plain(name))
+    words = []
+    for name in names:
+        alone = (
+            form(name)
+            for form, found in zip(forms, meant, strict=True)
+            if len(found[form(name)]) == 1
+        )
+        words.append(next(alone, _plain(name)))
+    return words
+
+
+def _said(name: str) -> str:
+    """Without punctuation, but for dashes and apostrophes within a word."""
+    words = PUNCTUATION.sub(' ', _plain(name)).split()
+    said = ' '.join(filter(None, (word.strip("'-") for word in words)))
+    return said or _plain(name)
+
+
+def _plain(name: str) -> str:
+    """Small letters, and blanks for underscores."""
     return ' '.join(name.replace('_', ' ').lower().split())
 
 
@@ -72,7 +118,11 @@ def left_out(
     categories: Sequence[dict[str, Any]],
     path: str,
 ) -> set[str]:
-    """The words that training must not see.
+    """The words of a data set that training must not see.
+
+    Names and the words of another file are compared without the plural's s
+    or es, without blanks and dashes: 'street light' takes out 'Streetlights'.
+    A group of the file's own is just its classes.
 
     Args:
         rule: Names of classes or of supercategories; or
@@ -81,14 +131,18 @@ def left_out(
         categories: Of the data set, as COCO's files have them.
         path: Of the data set, for errors.
 
+    Returns:
+        Some of its `as_words`.
+
     Raises:
         ValueError: A name that the data set lacks, no class is of the group,
             or a rule of another form.
     """
     if not rule:
         return set()
+    own = as_words([row['name'] for row in categories])
     if not isinstance(rule, dict):
-        return _named(rule, categories, path)
+        return _alike(_named(rule, categories, own, path), own)
     if not {'frequency'} <= set(rule) <= {'frequency', 'annotations'}:
         raise UsageError(
             "leave_out takes names, or dict(frequency='r'), with "
@@ -98,34 +152,59 @@ def left_out(
     if other is not None:
         path = other
         categories = read_json(other, 'categories', new_report())['categories']
-    words = {
-        as_word(name)
-        for row in categories
-        if row.get('frequency') == group
-        for name in (row['name'], *row.get('synonyms', ()))
-    }
-    if not words:
+    rows = [row.get('frequency') == group for row in categories]
+    if not any(rows):
         raise UsageError(
             f'leave_out: {path} has no class of frequency {group!r}'
         )
-    return words
+    if other is None:
+        return {word for word, out in zip(own, rows, strict=True) if out}
+    names = [
+        name
+        for row, out in zip(categories, rows, strict=True)
+        if out
+        for name in (row['name'], *row.get('synonyms', ()))
+    ]
+    # In the other file 'bow' may be several things, of which one is left out.
+    return _alike({form(n) for n in names for form in (as_word, _said)}, own)
 
 
 def _named(
-    names: Sequence[str], categories: Sequence[dict[str, Any]], path: str
+    names: Sequence[str],
+    categories: Sequence[dict[str, Any]],
+    own: Sequence[str],
+    path: str,
 ) -> set[str]:
-    classes = {as_word(row['name']) for row in categories}
+    """Words of classes, or of all classes of supercategories."""
     groups: dict[str, set[str]] = {}
-    for row in categories:
+    for row, word in zip(categories, own, strict=True):
         if 'supercategory' in row:
-            group = groups.setdefault(as_word(row['supercategory']), set())
-            group.add(as_word(row['name']))
+            groups.setdefault(as_word(row['supercategory']), set()).add(word)
     words = set()
-    for name in map(as_word, names):
-        if name not in classes and name not in groups:
+    for name in names:
+        found = {as_word(name), _said(name)} & {*own}
+        found = found or groups.get(as_word(name))
+        if not found:
             raise UsageError(
-                f'leave_out: {path} has no class or supercategory {name}'
-                + nearest(name, [*classes, *groups])
+                f'leave_out: {path} has no class or supercategory '
+                f'{as_word(name)}{nearest(as_word(name), [*own, *groups])}'
             )
-        words |= {name} if name in classes else groups[name]
+        words |= found
     return words
+
+
+def _alike(words: Iterable[str], own: Iterable[str]) -> set[str]:
+    """Those of a data set's own words that are one of the words."""
+    known = {form for word in words for form in _singulars(word)}
+    return {word for word in own if known & _singulars(word)}
+
+
+def _singulars(word: str) -> set[str]:
+    """What a word may be the plural of, and itself, as one string each."""
+    joined = word.replace(' ', '').replace('-', '')
+    forms = {joined}
+    if joined.endswith('s') and not joined.endswith('ss'):
+        forms.add(joined[:-1])
+    if joined.endswith('es'):
+        forms.add(joined[:-2])
+    return forms
