@@ -2,7 +2,10 @@
 # and Visual Genome: 70k updates of 256 pictures, 8 on each of 32 GPUs. Not
 # measured here. Boxes under the names and synonyms of LVIS's rare group are
 # left out of training. Near synonyms and larger classes stay, and Visual
-# Genome shares pictures with COCO, so with LVIS.
+# Genome shares pictures with COCO, so with LVIS. Unlike OWL-ViT's released
+# recipe: losses are divided by the boxes of the whole batch, not picture by
+# picture, there are no random crops, and no stochastic depth unless
+# model.encoders.vision.drop_path_rate is set.
 _base_ = [
     '_base_/default_runtime.py',
     '_base_/models/words_vitb16.py',

@@ -1,6 +1,6 @@
 # Objects365 and Visual Genome at 768 pixels in grids of up to 3 x 3 pictures,
-# without the names and synonyms of LVIS's rare group; LVIS's 1203 classes for validation.
-# data/ holds the three as their authors hand them out.
+# without the names and synonyms of LVIS's rare group; LVIS's 1203 classes for
+# validation. data/ holds the three as their authors hand them out.
 lvis = 'data/lvis/lvis_v1_val.json'
 rare = dict(frequency='r', annotations=lvis)
 load = dict(type='LoadImageFromNDArray')
