@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sparc_vlm.datasets.tokens import find_words
 from sparc_vlm.evaluation.encoding import encode_texts
 from sparc_vlm.evaluation.words import Alignment, encode_words
 
@@ -55,15 +54,15 @@ def phrase_tokens(
         off, or reads a text of other words than the caption has. A word that
         is partly in the part is in it.
     """
-    # It may read other letters (small ones, accents mended), in as many words.
-    spans = find_words(caption)
-    if len(spans) != len(tokenizer.word_spans(caption)):
-        return []
-    meant = {
-        number
-        for number, (first, last) in enumerate(spans)
-        if first < end and last > start
-    }
+    # It may read small letters alone, or a text that it has mended.
+    meant, at, text = set(), 0, caption.lower()
+    for number, word in enumerate(tokenizer.word_spans(caption)):
+        found = text.find(word.lower(), at)
+        if found < 0 or text[at:found].strip():
+            return []
+        at = found + len(word)
+        if found < end and at > start:
+            meant.add(number)
     owners = tokenizer.encode(caption).words
     return [place for place, owner in enumerate(owners) if owner in meant]
 

@@ -10,7 +10,13 @@ augment = [
         ratio_range=(0.1, 2.0),
         keep_ratio=True,
     ),
-    dict(type='RandomCrop', crop_size=size, allow_negative_crop=True),
+    # Where there are masks, boxes shrink to what is left of them.
+    dict(
+        type='RandomCrop',
+        crop_size=size,
+        allow_negative_crop=True,
+        recompute_bbox=True,
+    ),
     dict(type='FilterAnnotations', min_gt_bbox_wh=(1e-2, 1e-2)),
     dict(type='Pad', size=size),
     dict(type='PackDetInputs'),
