@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.downstream_tables import (  # noqa: E402
+    detector_table,
     update_table,
     writing_table,
 )
@@ -52,6 +53,7 @@ PARTS: dict[str, tuple[str, Callable[..., str]]] = {
     'data': ('data_rate', data_table),
     'index': ('data_rate', index_table),
     'retrieval': ('retrieval', retrieval_table),
+    'detectors': ('detector_inference', detector_table),
     'captioner-updates': ('captioner_speed', update_table),
     'captioner-writing': ('captioner_speed', writing_table),
 }
