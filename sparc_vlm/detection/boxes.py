@@ -62,21 +62,21 @@ class CocoBoxes(CocoDataset):
     def load_data_list(self) -> list[dict[str, Any]]:
         """All pictures; run lengths are refused where polygons are wanted."""
         rows = super().load_data_list()
-        if any(
+        wants_polygons = any(
             getattr(own, 'with_mask', False) and not own.poly2mask
             for own in self.pipeline.transforms
+        )
+        # Without a word MMDetection would train on none of these.
+        if wants_polygons and any(
+            isinstance(instance.get('mask'), dict)
+            and not instance['ignore_flag']
+            for row in rows
+            for instance in row['instances']
         ):
-            for instance in (i for row in rows for i in row['instances']):
-                # Without a word MMDetection would train on none of these.
-                if (
-                    isinstance(instance.get('mask'), dict)
-                    and not (instance['ignore_flag'])
-                ):
-                    raise UsageError(
-                        f'{self.ann_file} has masks as run lengths, and the '
-                        'pipeline takes polygons only: give LoadAnnotations '
-                        'poly2mask=True'
-                    )
+            raise UsageError(
+                f'{self.ann_file} has masks as run lengths, and the pipeline '
+                'takes polygons only: give LoadAnnotations poly2mask=True'
+            )
         return rows
 
     def prepare_data(self, idx: int) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -104,32 +105,43 @@ def summarise(
 
 def _skipped(sheets: Sheets) -> list[dict[str, Any]]:
     """What tasks left out, and of whom: it may be of one model alone."""
-    found: list[dict[str, Any]] = []
-    for name, seeds in sheets.items():
-        for seed, tasks in seeds.items():
-            for task, sheet in tasks.items():
-                about = {'task': task, 'left_out': sheet['skipped']}
-                same = (f for f in found if about.items() <= f.items())
-                known = next(same, None)
-                if known is None:
-                    found.append(known := {**about, 'models': []})
-                known['models'].append(f'{name}, seed {seed}')
-    return [entry for entry in found if entry['left_out']]
+    return _grouped(
+        'models',
+        (
+            (f'{name}, seed {seed}', {'task': task, 'left_out': left_out})
+            for name, seeds in sheets.items()
+            for seed, tasks in seeds.items()
+            for task, sheet in tasks.items()
+            if (left_out := sheet['skipped'])
+        ),
+    )
 
 
 def _measured(sheets: Sheets) -> list[dict[str, Any]]:
     """On what device and with which versions, and which arms that was."""
+    return _grouped(
+        'arms',
+        (
+            (name, {key: sheet[key] for key in ('device', 'versions')})
+            for name, seeds in sheets.items()
+            for tasks in seeds.values()
+            for sheet in tasks.values()
+        ),
+    )
+
+
+def _grouped(
+    names: str, pairs: Iterable[tuple[str, dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """Each thing that is said once, with the names that it is said of."""
     found: list[dict[str, Any]] = []
-    for name, seeds in sheets.items():
-        for sheet in (s for tasks in seeds.values() for s in tasks.values()):
-            about = {'device': sheet['device'], 'versions': sheet['versions']}
-            known = next(
-                (f for f in found if about.items() <= f.items()), None
-            )
-            if known is None:
-                found.append(known := {**about, 'arms': []})
-            if name not in known['arms']:
-                known['arms'].append(name)
+    for name, about in pairs:
+        same = (entry for entry in found if about.items() <= entry.items())
+        known = next(same, None)
+        if known is None:
+            found.append(known := {**about, names: []})
+        if name not in known[names]:
+            known[names].append(name)
     return found
 
 
