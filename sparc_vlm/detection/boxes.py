@@ -10,6 +10,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from mmcv.transforms import LoadImageFromFile
 from mmdet.datasets import CocoDataset
 from mmdet.datasets.api_wrappers import COCO
 from mmengine.logging import print_log
@@ -19,6 +21,8 @@ from sparc_vlm.engine.config_error import nearest
 from sparc_vlm.errors import MissingFileError, UsageError, UserError
 from sparc_vlm.registry import DATASETS
 
+GREY = 114
+"""Colour where there is no picture, as MMDetection pads with."""
 UNREADABLE = 'failed to load image'
 """How MMDetection's assertion about a picture begins."""
 
@@ -28,9 +32,9 @@ class CocoBoxes(CocoDataset):
     """Pictures with boxes, and masks where the file has them.
 
     Classes are those of the file, or some of them, in its order. Pictures
-    are in a folder or in a zip or tar file. One that cannot be read is
-    replaced by another while training, which is said; while testing it stops
-    the run, since nothing could be found on it.
+    are in a folder or in a zip or tar file. One that cannot be read is said,
+    and replaced: while training by another, while testing by a grey one of its
+    size, so that what was on it counts as not found.
 
     Args:
         **kwargs: As MMDetection's `CocoDataset`: `ann_file`, `data_root`,
@@ -80,13 +84,10 @@ class CocoBoxes(CocoDataset):
         return rows
 
     def prepare_data(self, idx: int) -> Any:
-        """A picture through the pipeline; None if it cannot be read.
+        """A picture through the pipeline; None for one to be replaced.
 
         Args:
             idx: Which picture.
-
-        Raises:
-            ValueError: It cannot be read, and this is a test.
         """
         try:
             return super().prepare_data(idx)
@@ -95,16 +96,25 @@ class CocoBoxes(CocoDataset):
                 UNREADABLE
             ):
                 raise
-            path = self.get_data_info(idx)['img_path']
-            said = f'{path} cannot be read ({error})'
-            if self.test_mode:
-                raise UsageError(
-                    f'{said}: replace it, or take it out of {self.ann_file}'
-                ) from error
+            row = self.get_data_info(idx)
+            instead = 'a grey one' if self.test_mode else 'another'
             print_log(
-                f'{said}: another takes its place', 'current', logging.WARNING
+                f'{row["img_path"]} cannot be read ({error}): '
+                f'{instead} takes its place',
+                'current',
+                logging.WARNING,
             )
-            return None
+            return self._grey(row) if self.test_mode else None
+
+    def _grey(self, row: dict[str, Any]) -> Any:
+        """What the pipeline makes of a picture of one colour."""
+        shape = row['height'], row['width']
+        img = np.full((*shape, 3), GREY, dtype=np.uint8)
+        row |= dict(img=img, img_shape=shape, ori_shape=shape)
+        for step in self.pipeline.transforms:
+            if not isinstance(step, LoadImageFromFile):
+                row = step(row)
+        return row
 
     def _join_prefix(self) -> None:
         """As mmengine's; the files must be there, archives get a prefix."""

@@ -109,8 +109,19 @@ def test_a_broken_picture_is_replaced_and_said(broken, index, log):
     assert row['img_path'].endswith(('2.png', '3.png'))
     name = f'0000000{index}.png'
     assert any(name in line and 'another' in line for line in log)
-    with pytest.raises(UsageError, match=f'{name} cannot be read'):
-        boxes(broken, test_mode=True)[index]
+
+
+@pytest.mark.parametrize('index', [0, 1])
+def test_a_broken_picture_is_grey_in_a_test_and_said(broken, index, log):
+    row, whole = boxes(broken, test_mode=True)[index], boxes(broken)[2]
+    assert row['img_path'].endswith(f'0000000{index}.png')
+    assert row['img'].shape == whole['img'].shape
+    assert row['img'].dtype == whole['img'].dtype
+    assert (row['img'] == 114).all()
+    assert row['ori_shape'] == whole['ori_shape']
+    # What is on it is known, and counts as not found.
+    assert len(row['gt_bboxes']) == len(Scenes('train', 64, 4).boxes(index))
+    assert any('cannot be read' in line and 'grey' in line for line in log)
 
 
 def test_a_transform_that_fails_is_no_broken_picture(drawn):

@@ -13,6 +13,7 @@ from PIL import Image
 
 from sparc_vlm.datasets import BrokenImage, ImageStore
 from sparc_vlm.datasets.report import Report, new_report, note
+from sparc_vlm.detection.boxes import GREY
 from sparc_vlm.detection.words.annotations import PictureBoxes, read_coco
 from sparc_vlm.detection.words.visual_genome import read_visual_genome
 from sparc_vlm.detection.words.vocabulary import (
@@ -25,7 +26,6 @@ from sparc_vlm.registry import DATASETS
 
 TRIES = 100
 """Broken pictures met in a row before the data are called unreadable."""
-GREY = (114, 114, 114)
 
 
 @DATASETS.register_module()
@@ -125,7 +125,7 @@ class WordBoxes(BaseDetDataset):
                     idx = self._rand_another()
                     continue
                 size = max(info['width'], 1), max(info['height'], 1)
-                picture = Image.new('RGB', size, GREY)
+                picture = Image.new('RGB', size, (GREY,) * 3)
             return self.pipeline(self._results(info, picture, report))
         raise RunError(
             f'{TRIES} pictures in a row could not be used, for example '

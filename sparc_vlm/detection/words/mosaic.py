@@ -16,10 +16,10 @@ from mmcv.transforms import BaseTransform
 from mmdet.structures.bbox import HorizontalBoxes
 
 from sparc_vlm.datasets.report import add_report, new_report
+from sparc_vlm.detection.boxes import GREY
 from sparc_vlm.errors import UsageError
 from sparc_vlm.registry import TRANSFORMS
 
-GREY = 114
 SMALLEST = 1.0
 """Sides in pixels below which a box is dropped."""
 
