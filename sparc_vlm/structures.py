@@ -132,7 +132,8 @@ class PairEmbeddings:
             marks are not real tokens.
         logit_scale: scalar, 1 / temperature.
         patch_mask: (B, L, P) bool, the patches that a token may look at, or
-            None for all of them.
+            None for all of them. FILIP, PACL and GLoRIA, which compare tokens
+            with patches of other images, refuse it.
         token_ids: (B, L) int64 ids of the tokens, 0 in the padding, or None
             where they are not known.
         words: (B, L) int64 number of the word within its caption that each

@@ -263,10 +263,10 @@ class Captioner(BaseModel):
             loss = F.cross_entropy(logits, targets, reduction='sum')
         right = (logits.detach().argmax(-1) == targets).sum()
         # As the pretrainer's: DDP's mean is the mean of the joined batch.
-        share = dist.get_world_size() / total
+        processes = dist.get_world_size()
         return dict(
-            loss=loss * share,
-            token_accuracy=right * share,
+            loss=loss * processes / total,
+            token_accuracy=right * processes / total,
             answer_tokens=count.float(),
         )
 

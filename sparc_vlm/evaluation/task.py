@@ -1,7 +1,8 @@
 """What a zero-shot task is: pairs and a model in, numbers out.
 
 A task sees a model only through `encode_image` and `encode_text`, so that
-any model that has both can be measured.
+any model that has both can be measured. Some need more and say so: pointing
+its tokenizer and `align`, what is about written captions `caption`, `answer`.
 """
 
 from __future__ import annotations

@@ -125,7 +125,8 @@ def average_tokens(
             f"average must be 'sample' or 'token', got {average!r}"
         )
     count = global_sum(count).clamp(min=1)
-    return own * (dist.get_world_size() / count)
+    # In this order: an int over a tensor of ints would be float32.
+    return own * dist.get_world_size() / count
 
 
 def token_losses(

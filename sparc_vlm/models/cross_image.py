@@ -57,5 +57,5 @@ def cross_image_info_nce(
     losses = torch.where(pairs.token_mask, losses, 0.0)
     lengths = pairs.token_mask.sum(1).clamp(min=1)
     pairs_seen = lengths.new_full((), len(losses))
-    share = dist.get_world_size() / global_sum(pairs_seen).clamp(min=1)
-    return (losses.sum(1) / lengths).sum() * share
+    total = (losses.sum(1) / lengths).sum() * dist.get_world_size()
+    return total / global_sum(pairs_seen).clamp(min=1)

@@ -98,7 +98,7 @@ class Prototypes(nn.Module):
             from_text = (scale * near_text).log_softmax(1)
             total = (by_image * from_text + by_text * from_image).sum() / 2
         count = torch.full((), len(image), device=image.device)
-        return -total * (dist.get_world_size() / global_sum(count))
+        return -total * dist.get_world_size() / global_sum(count)
 
 
 def _log_total(values: Tensor) -> Tensor:

@@ -19,7 +19,12 @@ from sparc_vlm.models.objectives import SPARC
 from sparc_vlm.models.query import QueryProjection
 from tests.processes import run_processes
 from tests.test_models import twins
-from tests.test_models.twins import leaves, local_loss, random_pairs
+from tests.test_models.twins import (
+    assert_close,
+    leaves,
+    local_loss,
+    random_pairs,
+)
 
 SHAPES = [
     ([4, 2, 3], 6),
@@ -60,11 +65,11 @@ def test_cross_image_loss_equals_the_loop(lengths, patches, count):
     pairs = random_pairs(lengths, patches)
     got = SPARC(cross_image=count, cross_image_weight=0.7)(pairs)
     slow = 0.7 * cross_image_twin(pairs, count)
-    torch.testing.assert_close(got['loss_cross_image'], slow)
+    assert_close(got['loss_cross_image'], slow)
     inputs = [pairs.patches, pairs.tokens, pairs.logit_scale]
     mine = torch.autograd.grad(got['loss_cross_image'], inputs)
     for a, b in zip(mine, torch.autograd.grad(slow, inputs), strict=True):
-        torch.testing.assert_close(a, b)
+        assert_close(a, b)
 
 
 def test_cross_image_loss_of_an_image_alone_is_nothing():
@@ -79,7 +84,7 @@ def test_the_rest_is_as_without_it():
     plain, more = SPARC()(pairs), SPARC(cross_image=2)(pairs)
     assert 'loss_cross_image' not in plain
     for key, value in plain.items():
-        torch.testing.assert_close(more[key], value)
+        assert_close(more[key], value)
 
 
 @pytest.mark.parametrize('options', [{}, {'query': True}])
@@ -92,7 +97,7 @@ def test_padding_may_hold_anything(options):
     other = dataclasses.replace(pairs, tokens=spoiled)
     one, two = objective(pairs), objective(other)
     for key, value in one.items():
-        torch.testing.assert_close(two[key], value)
+        assert_close(two[key], value)
     total = sum(v for k, v in two.items() if 'loss' in k)
     gradients = torch.autograd.grad(total, [pairs.patches, pairs.tokens])
     assert all(gradient.isfinite().all() for gradient in gradients)
@@ -115,7 +120,7 @@ def test_alignment_with_a_query_of_its_own():
     keys = pairs.patches @ objective.query.key.weight.T
     weights = sparse_alignment(queries, keys)
     got = objective.align(pairs.tokens, pairs.patches)
-    torch.testing.assert_close(got, weights)
+    assert_close(got, weights)
     losses = []
     for i, length in enumerate([4, 2, 3]):
         one = dataclasses.replace(
@@ -130,7 +135,7 @@ def test_alignment_with_a_query_of_its_own():
         own = weights[i, :length]
         losses.append(local_loss(one, weights=lambda *_, own=own: own))
     local = objective(pairs)['loss_local']
-    torch.testing.assert_close(local, torch.stack(losses).mean())
+    assert_close(local, torch.stack(losses).mean())
     gradients = torch.autograd.grad(local, list(objective.parameters()))
     assert all(gradient.abs().sum() > 0 for gradient in gradients)
 
@@ -150,10 +155,10 @@ def test_rolled_loss_is_the_local_loss_beside_the_next_image():
     pairs = random_pairs([4, 2, 3])
     swapped = dataclasses.replace(pairs, patches=pairs.patches[[1, 2, 0]])
     got = rolled_loss(pairs, sparse_alignment)
-    torch.testing.assert_close(got, local_loss(swapped).detach())
+    assert_close(got, local_loss(swapped).detach())
     assert not got.requires_grad
     logged = SPARC(local_weight=3.0)(pairs)['rolled_local']
-    torch.testing.assert_close(logged, 3 * got)
+    assert_close(logged, 3 * got)
 
 
 def test_rolled_loss_takes_some_pairs_of_a_large_batch(monkeypatch):
@@ -169,7 +174,7 @@ def test_rolled_loss_takes_some_pairs_of_a_large_batch(monkeypatch):
         },
         patches=pairs.patches[[1, 0]],
     )
-    torch.testing.assert_close(got, local_loss(two).detach())
+    assert_close(got, local_loss(two).detach())
 
 
 def test_effective_patches():

@@ -12,6 +12,7 @@ from tests.processes import run_processes
 from tests.test_models.test_gather import LENGTHS, share
 from tests.test_models.tiny_models import build, captions, model_cfg
 from tests.test_models.twins import (
+    assert_close,
     global_loss,
     leaves,
     local_losses,
@@ -138,12 +139,12 @@ def test_equals_the_loop_in_values_and_gradients(seed):
     losses, slow = mgca(pairs), slow_losses(mgca, pairs)
     assert tuple(losses) == PARTS
     for part in PARTS:
-        torch.testing.assert_close(losses[part], slow[part])
+        assert_close(losses[part], slow[part])
     inputs = everything(mgca, pairs)
     for got, wanted in zip(
         of_total(losses, inputs), of_total(slow, inputs), strict=True
     ):
-        torch.testing.assert_close(got, wanted)
+        assert_close(got, wanted)
 
 
 @pytest.mark.parametrize(('lengths', 'patches'), [([1], 1), ([1, 1], 3)])
@@ -152,7 +153,7 @@ def test_one_token_or_one_patch_has_nothing_to_tell_apart(lengths, patches):
     mgca = objective()
     losses = mgca(pairs)
     slow = slow_losses(mgca, pairs)
-    torch.testing.assert_close(losses['loss_local'], slow['loss_local'])
+    assert_close(losses['loss_local'], slow['loss_local'])
     gradients = of_total(losses, everything(mgca, pairs))
     assert all(g.isfinite().all() for g in gradients)
 
@@ -223,13 +224,13 @@ def test_weights_and_a_temperature_of_its_own():
     )
     slow = slow_losses(mgca, pairs, torch.tensor(5.0).double())
     for part, weight in zip(PARTS, (2, 3, 4), strict=True):
-        torch.testing.assert_close(mgca(pairs)[part], weight * slow[part])
+        assert_close(mgca(pairs)[part], weight * slow[part])
 
 
 def test_the_map_is_the_attention():
     pairs, mgca = random_pairs([3]), objective()
     weights = mgca.align(pairs.tokens, pairs.patches)
-    torch.testing.assert_close(weights.sum(-1), torch.ones(1, 3).double())
+    assert_close(weights.sum(-1), torch.ones(1, 3).double())
     attention = mgca.tokens_to_patches
     value = pairs.patches[0] @ attention.value.weight.T
     gathered = weights[0] @ value @ attention.out.weight.T
@@ -241,7 +242,7 @@ def test_the_map_is_the_attention():
 def test_assignments_are_even_and_add_up():
     near = torch.randn(60, 6, generator=torch.Generator().manual_seed(0))
     codes = sinkhorn(near.double() / 4, 0.05, 30)
-    torch.testing.assert_close(codes.sum(1), torch.ones(60).double())
+    assert_close(codes.sum(1), torch.ones(60).double())
     torch.testing.assert_close(
         codes.sum(0), torch.full((6,), 10.0).double(), rtol=0.01, atol=0
     )
@@ -259,7 +260,7 @@ def test_lengths_of_prototypes_mean_nothing():
     before = prototypes(image, text, scale)
     with torch.no_grad():
         prototypes.directions.mul_(torch.rand(5, 1) + 0.5)
-    torch.testing.assert_close(prototypes(image, text, scale), before)
+    assert_close(prototypes(image, text, scale), before)
 
 
 def test_memory_grows_linearly_with_the_batch():
@@ -341,4 +342,4 @@ def test_processes_equal_the_joined_batch(sizes):
     for place, wanted in enumerate(expected):
         parts = [own[place] for own in gradients]
         got = torch.cat(parts) if place < 4 else sum(parts)
-        torch.testing.assert_close(got, wanted)
+        assert_close(got, wanted)

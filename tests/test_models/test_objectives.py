@@ -8,7 +8,12 @@ import torch
 from sparc_vlm.models.contrastive import batch_info_nce, token_losses
 from sparc_vlm.models.objectives import CLIP, SPARC
 from tests.test_models import twins
-from tests.test_models.twins import leaves, local_loss, random_pairs
+from tests.test_models.twins import (
+    assert_close,
+    leaves,
+    local_loss,
+    random_pairs,
+)
 
 SHAPES = [
     ([4, 2, 3], 6),
@@ -37,15 +42,15 @@ def test_sparc_equals_the_loop_in_values_and_gradients(
     losses = SPARC(0.5, 2.0, token_average=average)(pairs)
     local = 2.0 * local_loss(pairs, average)
     whole = 0.5 * twins.global_loss(pairs.image, pairs.text, pairs.logit_scale)
-    torch.testing.assert_close(losses['loss_local'], local)
-    torch.testing.assert_close(losses['loss_global'], whole)
+    assert_close(losses['loss_local'], local)
+    assert_close(losses['loss_global'], whole)
     got = torch.autograd.grad(total(losses), leaves(pairs))
     expected = torch.autograd.grad(
         local + whole, leaves(pairs), allow_unused=True
     )
     for mine, slow in zip(got, expected, strict=True):
         slow = torch.zeros_like(mine) if slow is None else slow
-        torch.testing.assert_close(mine, slow)
+        assert_close(mine, slow)
 
 
 @pytest.mark.parametrize('seed', range(20))
@@ -58,10 +63,10 @@ def test_sparc_equals_the_loop_on_fuzzed_shapes(seed):
     lengths = [pick(1, 9) for _ in range(pick(1, 5))]
     pairs = random_pairs(lengths, pick(1, 12), pick(2, 9), seed)
     losses = SPARC(1.0, 1.0)(pairs)
-    torch.testing.assert_close(losses['loss_local'], local_loss(pairs))
+    assert_close(losses['loss_local'], local_loss(pairs))
     got = torch.autograd.grad(losses['loss_local'], leaves(pairs)[2])[0]
     slow = torch.autograd.grad(local_loss(pairs), leaves(pairs)[2])[0]
-    torch.testing.assert_close(got, slow)
+    assert_close(got, slow)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +80,7 @@ def test_sparc_equals_the_loop_on_fuzzed_shapes(seed):
 def test_ablations_equal_their_loops(options, twin):
     pairs = random_pairs([3, 5, 1])
     got = SPARC(0.5, 1.0, **options)(pairs)['loss_local']
-    torch.testing.assert_close(got, local_loss(pairs, **twin))
+    assert_close(got, local_loss(pairs, **twin))
 
 
 def test_each_direction_alone():
@@ -88,7 +93,7 @@ def test_each_direction_alone():
         grouped[0], pairs.tokens[0], pairs.logit_scale
     )
     assert not torch.allclose(forward, back)
-    torch.testing.assert_close(got[0], (forward + back) / 2)
+    assert_close(got[0], (forward + back) / 2)
 
 
 def test_each_global_direction_alone():
@@ -126,7 +131,7 @@ def test_padded_batch_is_the_mean_of_captions_run_alone():
             token_mask=pairs.token_mask[i : i + 1, :length],
         )
         alone.append(SPARC()(one)['loss_local'])
-    torch.testing.assert_close(losses['loss_local'], torch.stack(alone).mean())
+    assert_close(losses['loss_local'], torch.stack(alone).mean())
 
 
 @pytest.mark.parametrize('filling', [0.0, 1e4, float('nan'), float('inf')])
@@ -150,7 +155,7 @@ def test_permuting_the_batch_permutes_the_losses():
     args = (pairs.patches[:, :5], pairs.tokens, pairs.token_mask)
     losses = token_losses(*args, pairs.logit_scale)
     moved = token_losses(*(a[order] for a in args), pairs.logit_scale)
-    torch.testing.assert_close(moved, losses[order])
+    assert_close(moved, losses[order])
 
 
 def test_other_pairs_are_no_negatives_of_the_local_loss():
@@ -163,7 +168,7 @@ def test_other_pairs_are_no_negatives_of_the_local_loss():
     first = SPARC()(_only(pairs, 0))['loss_local']
     torch.testing.assert_close(first, SPARC()(_only(changed, 0))['loss_local'])
     halves = [SPARC()(_only(pairs, i))['loss_local'] for i in range(2)]
-    torch.testing.assert_close(loss, sum(halves) / 2)
+    assert_close(loss, sum(halves) / 2)
 
 
 def test_one_token_captions_have_no_local_loss():
@@ -181,7 +186,7 @@ def test_a_caption_without_real_tokens_counts_as_zero():
     pairs = dataclasses.replace(pairs, token_mask=mask)
     losses = SPARC()(pairs)
     alone = SPARC()(_only(pairs, 0))['loss_local']
-    torch.testing.assert_close(losses['loss_local'], alone / 2)
+    assert_close(losses['loss_local'], alone / 2)
     total(losses).backward()
     assert pairs.tokens.grad.isfinite().all()
 
