@@ -24,7 +24,8 @@ class Talk:
         source: A `PairSource`.
         prompts: What captions are asked for with; one is drawn each time.
         questions: Share of the conversations that are questions.
-        max_questions: Of one picture in one conversation.
+        max_questions: Of one picture in one conversation. Where there are
+            several, one may give away the answer of another.
 
     Raises:
         ValueError: A number that is out of range, no prompt, or questions
@@ -36,7 +37,7 @@ class Talk:
         source: Any,
         prompts: tuple[str, ...] = (DESCRIBE,),
         questions: float = 0.0,
-        max_questions: int = 4,
+        max_questions: int = 1,
     ) -> None:
         if not 0 <= questions <= 1 or max_questions < 1 or not prompts:
             raise UsageError(

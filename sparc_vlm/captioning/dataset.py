@@ -70,7 +70,7 @@ class ChatDataset(Dataset):
         resize: Resize = 'stretch',
         prompts: Sequence[str] = (DESCRIBE,),
         questions: float = 0.0,
-        max_questions: int = 4,
+        max_questions: int = 1,
         seed: int = 0,
     ) -> None:
         if isinstance(source, dict):

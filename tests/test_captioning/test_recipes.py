@@ -202,9 +202,13 @@ def test_coarse_weights_do_not_train_whole(
     }
     given = [name, '--work-dir', str(tmp_path), *arguments(half)]
     assert train.main(given) == train.USAGE
-    said = capfd.readouterr().err
-    assert "set language.dtype='float32'" in said
-    assert said.count('\n') == 1
+    # Some CPUs have no bfloat16, which is said before.
+    lines = [
+        line
+        for line in capfd.readouterr().err.splitlines()
+        if not line.startswith('precision:')
+    ]
+    assert len(lines) == 1 and "set language.dtype='float32'" in lines[0]
 
 
 def test_shards_are_refused(tmp_path, capfd):

@@ -224,6 +224,26 @@ def test_captions_vary():
     assert np.mean(unsaid) > 0.2
 
 
+def test_full_captions_name_what_is_there_in_much_the_same_way():
+    full = Scenes('val', 64, 200, style='full')
+    lengths, missed, shown = [], 0, 0
+    for index in range(200):
+        texts = full.captions(index)
+        assert len(texts) == 5
+        for text in texts:
+            scene_grammar.check(text, full.scene(index))
+            assert text.endswith(full.scene(index).background.phrase)
+            faults = full.faults(index, text)
+            assert not faults.invented
+            missed, shown = missed + faults.missed, shown + faults.shown
+            lengths.append(len(text.split()))
+    assert missed < 0.01 * shown
+    assert 15 < np.mean(lengths) < 20 and np.std(lengths) < 6
+    # The scenes are those of the other style; foils are there too.
+    mixed = Scenes('val', 64, 200)
+    assert full.scene(3) == mixed.scene(3) and full.foils(3)
+
+
 def _counted(claim):
     if isinstance(claim, Mention):
         return claim.count
@@ -286,6 +306,8 @@ def test_fast_enough():
 def test_mistakes_are_named():
     with pytest.raises(ValueError, match='train, val, test'):
         DATASETS.build({'type': 'Scenes', 'split': 'dev'})
+    with pytest.raises(ValueError, match="style must .* got 'long'"):
+        Scenes(style='long')
     with pytest.raises(ValueError, match='16 pixels'):
         Scenes(size=8)
     with pytest.raises(IndexError, match='there are 3'):

@@ -27,6 +27,7 @@ from sparc_vlm.datasets.scenes.claims import (
 from sparc_vlm.datasets.scenes.layout import Scene
 
 LONGEST = 40
+STYLES = ('mixed', 'full')
 SIZE_WORDS = {'small': ('small', 'little', 'tiny'), 'large': ('large', 'big')}
 RELATION_WORDS = {
     'left of': ('left of', 'to the left of', 'on the left of'),
@@ -150,14 +151,24 @@ def _join(parts: list[str], last: str) -> str:
     return ', '.join(parts[:-1]) + last + parts[-1]
 
 
-def write_captions(scene: Scene, rng: Random) -> list[Caption]:
+def write_captions(
+    scene: Scene, rng: Random, style: str = 'mixed'
+) -> list[Caption]:
     """Five captions of a scene.
 
     Args:
         scene: What they are about; every claim in them holds.
         rng: What they say and how comes from it.
+        style: 'mixed' is short and long ones, of things, places and
+            relations; 'full' names the objects, as good as all of them, and
+            the background, so that captions differ little in what they tell.
     """
     writer = _Writer(scene, rng)
+    if style == 'full':
+        return [
+            Caption(tuple(writer.full()), rng.getrandbits(160))
+            for _ in range(5)
+        ]
     kinds = [writer.short, writer.list, writer.placed, writer.long]
     if writer.relations:
         kinds += [writer.relation, writer.relation]
@@ -240,6 +251,12 @@ class _Writer:
         if rng.random() < 0.3:
             claims.append(Backdrop(self.scene.background.phrase))
         return claims
+
+    def full(self) -> list[Claim]:
+        """Names the objects and the background."""
+        claims = self.list(most=len(self.things))
+        backdrop = Backdrop(self.scene.background.phrase)
+        return claims if backdrop in claims else [*claims, backdrop]
 
     def placed(self) -> list[Claim]:
         """Says where one or two objects stand, if that can be said."""

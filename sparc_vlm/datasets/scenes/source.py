@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from sparc_vlm.datasets.pairs import PairSource
-from sparc_vlm.datasets.scenes.captions import Caption, write_captions
+from sparc_vlm.datasets.scenes.captions import STYLES, Caption, write_captions
 from sparc_vlm.datasets.scenes.draw import draw
 from sparc_vlm.datasets.scenes.faults import Faults, find_faults
 from sparc_vlm.datasets.scenes.foils import write_foils
@@ -39,9 +39,10 @@ class Scenes(PairSource):
         num_images: How many there are; by default 100000 for training and
             1000 otherwise.
         seed: Another seed gives other scenes.
+        style: Of the captions, 'mixed' or 'full', see `write_captions`.
 
     Raises:
-        ValueError: An unknown split, or a size below 16 pixels.
+        ValueError: An unknown split or style, or a size below 16 pixels.
     """
 
     def __init__(
@@ -50,18 +51,24 @@ class Scenes(PairSource):
         size: int = 64,
         num_images: int | None = None,
         seed: int = 0,
+        style: str = 'mixed',
     ) -> None:
         super().__init__()
-        if split not in SPLITS:
-            raise UsageError(
-                f'split must be one of {", ".join(SPLITS)}, got {split!r}'
-            )
+        for what, value, known in (
+            ('split', split, SPLITS),
+            ('style', style, STYLES),
+        ):
+            if value not in known:
+                raise UsageError(
+                    f'{what} must be one of {", ".join(known)}, got {value!r}'
+                )
         if size < 16:
             raise UsageError(f'scenes need 16 pixels or more, got {size}')
         self.split = split
         self.size = size
         self.num_images = num_images or SPLITS[split]
         self.seed = seed
+        self.style = style
 
     def __len__(self) -> int:
         """Number of scenes."""
@@ -82,7 +89,7 @@ class Scenes(PairSource):
     def claims(self, index: int) -> list[Caption]:
         """The five captions in a form that can be checked and altered."""
         rng = Random(f'{self.key(index)}-captions')
-        return write_captions(self.scene(index), rng)
+        return write_captions(self.scene(index), rng, self.style)
 
     def foils(self, index: int) -> list[dict[str, str]]:
         """True captions with false ones that differ in one thing.
