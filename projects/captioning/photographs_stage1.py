@@ -46,5 +46,5 @@ arms = [
 tasks = [
     f'captioning:karpathy:{_flickr8k},split=val,name=captioning_flickr8k',
     f'captioning:coco:{_coco}',
-    f'pope:coco:{_coco}',
+    f'pope:coco:{_coco},max_images=200',
 ]

@@ -55,5 +55,11 @@ arms = [
 _test = dict(type='Scenes', split='test', size=64, num_images=500)
 tasks = [
     dict(type='Captioning', dataset=_test, meteor=False),
-    dict(type='POPE', dataset=_test),
+    # Many questions a picture, so fewer pictures; the kinds are those that
+    # names alone do not answer on scenes.
+    dict(
+        type='POPE',
+        dataset=dict(_test, num_images=200),
+        kinds=('random', 'similar'),
+    ),
 ]

@@ -1,7 +1,8 @@
 """POPE: questions about what is, and what is not, on a picture.
 
 After Li et al. 2023 (arXiv 2305.10355): for each object that is there one
-that is not, drawn in one of three ways, each harder than the one before.
+that is not, drawn in one of three ways, each harder than the one before; and
+in a fourth, for data whose classes are all as common.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from dataclasses import dataclass
 from itertools import permutations
 from random import Random
 
-KINDS = ('random', 'popular', 'adversarial')
+PAPER_KINDS = ('random', 'popular', 'adversarial')
+KINDS = (*PAPER_KINDS, 'similar')
 _YES = 'yes yeah yep yup true correct indeed'.split()
 _NO = "no nope not n't none nothing cannot false never".split()
 _SAYS_SO = re.compile(r"\b(there (is|are)|there's|i (can )?see)\b")
@@ -51,8 +53,14 @@ def ask(
 
     'random' asks for classes by chance; 'popular' for those that most
     pictures show; 'adversarial', for each object that is there, for the
-    class that is most often seen with it. All three ask for the same objects
-    that are there.
+    class that is most often seen with it. 'similar' asks, by chance, for one
+    that shares a word with the object that is there, 'blue circle' or 'red
+    square' for 'red circle', and where there is none for any. All ask for
+    the same objects that are there.
+
+    Where all classes are about as common, as on drawn scenes, 'popular' asks
+    for the same few on every picture, so that the name alone tells what to
+    answer; in part so does 'adversarial'.
 
     Args:
         shown: For each picture the classes on it; classes that no picture
@@ -77,7 +85,7 @@ def ask(
         )
         there = {*own, *(crowds or {}).get(picture, ())}
         absent = [name for name in classes if name not in there]
-        if kind == 'random':
+        if kind in ('random', 'similar'):
             Random(f'{seed}-{picture}-absent').shuffle(absent)
         for name in present:
             if not absent:
@@ -87,6 +95,10 @@ def ask(
                 # Of those that are seen with it as often, the commonest.
                 often = [together[name, one] for one in absent]
                 other = absent[often.index(max(often))]
+            elif kind == 'similar':
+                own_words = set(name.split())
+                alike = [a for a in absent if own_words & set(a.split())]
+                other = (alike or absent)[0]
             absent.remove(other)
             asked.append(Asked(picture, name, True))
             asked.append(Asked(picture, other, False))

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from sklearn import metrics as sklearn_metrics
 
 from sparc_vlm.datasets import Scenes
 from sparc_vlm.evaluation import POPE
-from sparc_vlm.evaluation.pope import KINDS, ask, says_yes, tally
+from sparc_vlm.evaluation.pope import (
+    KINDS,
+    PAPER_KINDS,
+    ask,
+    says_yes,
+    tally,
+)
 from sparc_vlm.evaluation.samples import scores_of
 from sparc_vlm.evaluation.statistics import bootstrap
 from sparc_vlm.registry import TASKS
+from sparc_vlm.study import build_tasks, task_config
 from tests.test_evaluation.caption_world import Parrot, Photo, Photos
 
 SHOWN = {
@@ -66,7 +75,43 @@ def test_all_kinds_ask_for_the_same_that_is_there():
         [(a.picture, a.name) for a in ask(SHOWN, kind, 1) if a.is_there]
         for kind in KINDS
     ]
-    assert there[0] == there[1] == there[2]
+    assert all(own == there[0] for own in there)
+
+
+def test_similar_by_hand():
+    names = 'red circle', 'red square', 'blue circle', 'blue square', 'pole'
+    shown = dict(enumerate([['red circle'], *([name] for name in names)]))
+    asked = {seed: ask(shown, 'similar', seed=seed)[:2] for seed in range(30)}
+    assert {there.name for there, _ in asked.values()} == {'red circle'}
+    assert {other.name for _, other in asked.values()} == {
+        'red square',
+        'blue circle',
+    }
+    # A pole is like nothing: any will do.
+    last = {ask(shown, 'similar', seed=seed)[-1].name for seed in range(60)}
+    assert last == set(names) - {'pole'}
+
+
+def right_by_names_alone(kind):
+    """Answers to half of the scenes, learned from names in the others."""
+    source = Scenes('test', size=16, num_images=400)
+    asked = ask(
+        {i: [o.name for o in source.scene(i).objects] for i in range(400)},
+        kind,
+    )
+    seen = Counter()
+    for one in asked:
+        if one.picture < 200:
+            seen[one.name] += 1 if one.is_there else -1
+    rest = [one for one in asked if one.picture >= 200]
+    right = sum((seen[one.name] >= 0) == one.is_there for one in rest)
+    return 100 * right / len(rest)
+
+
+def test_names_of_scenes_tell_no_answer():
+    for kind in ('random', 'similar'):
+        assert right_by_names_alone(kind) == pytest.approx(50, abs=6)
+    assert right_by_names_alone('popular') > 90
 
 
 def test_a_crowd_is_never_said_not_to_be_there():
@@ -128,13 +173,21 @@ def knows(picture, question):
 
 
 def test_a_model_that_knows():
-    result = POPE(PHOTOS).run(Parrot(answers=knows))
+    result = POPE(PHOTOS, kinds=KINDS).run(Parrot(answers=knows))
     for kind in KINDS:
         for key in ('accuracy', 'precision', 'recall', 'f1'):
             assert result.metrics[f'{kind}_{key}'] == 100
         assert result.metrics[f'{kind}_yes'] == 50
     assert set(result.chance.values()) == {50}
     assert not result.skipped
+
+
+def test_kinds_of_the_paper_unless_others_are_named():
+    assert POPE(PHOTOS).kinds == PAPER_KINDS == KINDS[:3]
+    flag = 'pope:scenes:,size=16,num_images=9,kinds=random,similar'
+    (task,) = build_tasks([task_config(flag)])
+    assert task.kinds == ('random', 'similar')
+    assert len(task.source) == 9
 
 
 def test_a_model_that_always_agrees():
@@ -205,7 +258,9 @@ def test_what_is_wrong_is_said():
 
     with pytest.raises(ValueError, match='NoBoxes has no boxes'):
         POPE(NoBoxes())
-    with pytest.raises(ValueError, match='kinds are some of random'):
+    with pytest.raises(ValueError, match='kinds are some of random.*similar'):
         POPE(PHOTOS, kinds=['easy'])
+    with pytest.raises(ValueError, match='kinds are some of random'):
+        POPE(PHOTOS, kinds='similar,')
     with pytest.raises(ValueError, match='no picture has a box'):
         POPE(Photos([Photo([])])).run(Parrot())

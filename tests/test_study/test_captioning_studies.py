@@ -60,7 +60,13 @@ def test_can_be_begun(places, stage):
         assert start == (first if stage == 2 else None)
         seen = told.get('model.eyes.vision.init_cfg.checkpoint')
         assert seen == (f'{first}/eyes' if at_random and stage == 2 else None)
-    assert build_tasks(study.tasks)
+    *_, pope = build_tasks(study.tasks)
+    # Questions about classes that are all as common, and of few pictures.
+    if name == 'scenes':
+        assert pope.kinds == ('random', 'similar')
+        assert len(pope.indices) == 200
+    else:
+        assert study.tasks[-1]['max_images'] == 200
 
 
 @pytest.mark.parametrize('places', ['scenes'], indirect=True)

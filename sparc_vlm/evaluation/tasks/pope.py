@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sparc_vlm.errors import UsageError
 from sparc_vlm.evaluation.encoding import image_chunks
 from sparc_vlm.evaluation.hallucination import crowds_of
-from sparc_vlm.evaluation.pope import KINDS, Asked, ask, says_yes, tally
+from sparc_vlm.evaluation.pope import (
+    KINDS,
+    PAPER_KINDS,
+    Asked,
+    ask,
+    says_yes,
+    tally,
+)
 from sparc_vlm.evaluation.task import Progress, Task, TaskResult
 from sparc_vlm.registry import TASKS
 
@@ -18,10 +26,10 @@ _SHARES = ('accuracy', 'precision', 'recall', 'f1', 'yes')
 class POPE(Task):
     """Questions about objects that are there and as many that are not.
 
-    For each kind of question, 'random_', 'popular_' and 'adversarial_' (see
-    `ask`), in percent: 'accuracy', and with yes as what is looked for
-    'precision', 'recall', 'f1', and 'yes', the share of questions answered
-    so. Chance answers by a coin.
+    For each kind of question, 'random_', 'popular_', 'adversarial_' and, if
+    asked for, 'similar_' (see `ask`), in percent: 'accuracy', and with yes as
+    what is looked for 'precision', 'recall', 'f1', and 'yes', the share of
+    questions answered so. Chance answers by a coin.
 
     Objects are those that have boxes: of scenes 'red circle'. Pictures
     without a box, or on which every class is, are not asked about.
@@ -36,7 +44,9 @@ class POPE(Task):
         max_images: Measures on at most so many pictures.
         per_picture: Asks for so many objects that are there, at most, and as
             many that are not.
-        kinds: Of questions.
+        kinds: Of questions, those of the paper by default; one word may name
+            several, with commas between them. Of scenes take 'random' and
+            'similar': see `ask`.
         seed: Of what is asked.
 
     Raises:
@@ -50,7 +60,7 @@ class POPE(Task):
         batch_size: int = 16,
         max_images: int | None = None,
         per_picture: int = 3,
-        kinds: tuple[str, ...] = KINDS,
+        kinds: Sequence[str] = PAPER_KINDS,
         seed: int = 0,
     ) -> None:
         super().__init__(dataset, name, batch_size, max_images)
@@ -59,6 +69,8 @@ class POPE(Task):
                 f'{name}: {type(self.source).__name__} has no boxes; take a '
                 'dataset that has them'
             )
+        # So that a flag can name them: kinds=random,similar.
+        kinds = kinds.split(',') if isinstance(kinds, str) else kinds
         if not kinds or set(kinds) - set(KINDS) or per_picture < 1:
             raise UsageError(
                 f'{name}: kinds are some of {", ".join(KINDS)} and '
