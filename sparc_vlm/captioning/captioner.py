@@ -7,7 +7,7 @@ language model goes on from there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -141,6 +141,7 @@ class Captioner(BaseModel):
         temperature: float = 0.0,
         seed: int | None = None,
         first: int = 0,
+        shown: Sequence[int] | None = None,
     ) -> list[list[str]]:
         """Answers to prompts about pictures.
 
@@ -148,7 +149,7 @@ class Captioner(BaseModel):
         and values are kept from word to word.
 
         Args:
-            images: (B, 3, H, W) uint8, or floating point and normalised.
+            images: (P, 3, H, W) uint8, or floating point and normalised.
             chat: B prompts, padded on the left.
             max_new_tokens: Tokens of an answer at most.
             num_samples: Answers of each picture.
@@ -157,7 +158,10 @@ class Captioner(BaseModel):
             seed: Of the draws; None draws one.
             first: Number of the first picture, where these are a part of
                 many: a sample depends on the seed, the number of its picture
-                and its own.
+                and its own. A picture that several prompts are about has a
+                number for each.
+            shown: For each prompt the place of its picture in `images`; None
+                where there is one picture for each prompt.
 
         Returns:
             B lists of `num_samples` texts, without marks.
@@ -169,23 +173,29 @@ class Captioner(BaseModel):
         sampling = Sampling(num_samples, temperature, seed, first)
         chat = ChatBatch(*(part.to(self.device) for part in chat))
         with evaluating(self):
-            tokens = self.encode(images.to(self.device))
+            tokens = self._look(images, shown)
             embeds = self._embed(tokens, chat.ids)
             return write_answers(
                 self.language, embeds, chat.mask, max_new_tokens, sampling
             )
 
     @torch.no_grad()
-    def log_likelihood(self, images: Tensor, chat: ChatBatch) -> Tensor:
+    def log_likelihood(
+        self,
+        images: Tensor,
+        chat: ChatBatch,
+        shown: Sequence[int] | None = None,
+    ) -> Tensor:
         """(B,) mean log-probability of the tokens of each answer.
 
         Args:
-            images: (B, 3, H, W) uint8, or floating point and normalised.
+            images: (P, 3, H, W) uint8, or floating point and normalised.
             chat: B conversations; one without an answer gets 0.
+            shown: As in `generate`.
         """
         chat = ChatBatch(*(part.to(self.device) for part in chat))
         with evaluating(self):
-            tokens = self.encode(images.to(self.device))
+            tokens = self._look(images, shown)
             hidden = self.language.hidden(
                 self._embed(tokens, chat.ids), chat.mask
             )
@@ -225,6 +235,11 @@ class Captioner(BaseModel):
             from sparc_vlm.captioning.loading import start_from
 
             start_from(self, self.init_cfg['checkpoint'])
+
+    def _look(self, images: Tensor, shown: Sequence[int] | None) -> Tensor:
+        """(B, T, D) tokens of each prompt's picture, each encoded once."""
+        tokens = self.encode(images.to(self.device))
+        return tokens if shown is None else tokens[list(shown)]
 
     def _embed(self, pictures: Tensor, ids: Tensor) -> Tensor:
         """(B, N, D) embeddings of conversations, pictures in their places."""

@@ -111,10 +111,13 @@ class LoadedCaptioner:
         """
         prompt = prompt or self.captioner.prompt
 
-        def measure(pixels: Tensor, texts: list[str], _: int) -> list[float]:
+        def measure(
+            pixels: Tensor, shown: list[int], texts: list[str], _: int
+        ) -> list[float]:
             turns = [(('user', prompt), ('assistant', text)) for text in texts]
             chat = self.chat.training([Conversation(turn) for turn in turns])
-            return self.captioner.log_likelihood(pixels, chat).tolist()
+            found = self.captioner.log_likelihood(pixels, chat, shown)
+            return found.tolist()
 
         return self._in_batches(images, captions, measure)
 
@@ -126,10 +129,17 @@ class LoadedCaptioner:
         first: int = 0,
         **draws: Any,
     ) -> list[list[str]]:
-        def write(pixels: Tensor, texts: list[str], place: int) -> list[Any]:
+        def write(
+            pixels: Tensor, shown: list[int], texts: list[str], place: int
+        ) -> list[Any]:
             chat = self.chat.prompts([[('user', text)] for text in texts])
             return self.captioner.generate(
-                pixels, chat, max_new_tokens, first=first + place, **draws
+                pixels,
+                chat,
+                max_new_tokens,
+                first=first + place,
+                shown=shown,
+                **draws,
             )
 
         return self._in_batches(images, prompts, write)
@@ -138,9 +148,17 @@ class LoadedCaptioner:
         self,
         images: Sequence[Picture],
         texts: Sequence[str],
-        work: Callable[[Tensor, list[str], int], list[Any]],
+        work: Callable[[Tensor, list[int], list[str], int], list[Any]],
     ) -> list[Any]:
-        """Results of pixels, texts, and the number of the first of them."""
+        """Results of batches.
+
+        Args:
+            images: A picture for each text; one that repeats in a batch, as
+                the same object, is read and looked at once.
+            texts: Any.
+            work: Takes pixels, of each text the place of its picture in
+                these, the texts, and the number of the first of them.
+        """
         if len(images) != len(texts):
             raise UsageError(
                 f'{len(images)} pictures and {len(texts)} texts: give one '
@@ -150,9 +168,13 @@ class LoadedCaptioner:
         found = []
         for first in range(0, len(images), self.batch_size):
             own = slice(first, first + self.batch_size)
+            pictures = list(images[own])
+            distinct = {id(picture): picture for picture in pictures}
+            places = {key: place for place, key in enumerate(distinct)}
             pixels = picture_batch(
-                list(images[own]), eyes.image_size, eyes.resize
+                list(distinct.values()), eyes.image_size, eyes.resize
             )
             pixels = pixels.to(self.captioner.device)
-            found += work(pixels, list(texts[own]), first)
+            shown = [places[id(picture)] for picture in pictures]
+            found += work(pixels, shown, list(texts[own]), first)
         return found

@@ -58,6 +58,29 @@ def test_captioning_and_its_choices(model, scenes):
             assert after >= before - 1e-3
 
 
+def test_one_picture_of_many_questions_is_looked_at_once(
+    model, scenes, monkeypatch
+):
+    first, second = scenes.image(0), scenes.image(1)
+    images = [first, first, second, first]
+    asked = ['Is there a star?', 'What is it?', 'What is it?', 'Where?']
+    one_by_one = [
+        model.answer([image], [text])[0]
+        for image, text in zip(images, asked, strict=True)
+    ]
+    alone = model.likelihood([image.copy() for image in images], asked)
+    seen = []
+    encode = model.captioner.encode
+    monkeypatch.setattr(
+        model.captioner,
+        'encode',
+        lambda pixels: seen.append(len(pixels)) or encode(pixels),
+    )
+    assert model.answer(images, asked) == one_by_one
+    assert model.likelihood(images, asked) == pytest.approx(alone, abs=1e-4)
+    assert seen == [2, 2]
+
+
 def test_what_is_chosen_is_the_likeliest(model, scenes):
     choice = Rerank('likelihood', num_samples=4, seed=1)
     image = scenes.image(0)
