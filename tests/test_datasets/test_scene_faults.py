@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import product
+from random import Random
 
 import pytest
 
@@ -17,7 +19,11 @@ from sparc_vlm.datasets.scenes import (
     Total,
 )
 from sparc_vlm.datasets.scenes.backgrounds import Background
-from sparc_vlm.datasets.scenes.faults import elsewhere, find_faults
+from sparc_vlm.datasets.scenes.faults import (
+    count_named,
+    elsewhere,
+    find_faults,
+)
 from sparc_vlm.datasets.scenes.reading import read_claims
 
 SCENES = Scenes('val', size=32)
@@ -40,7 +46,34 @@ def test_captions_are_read_back():
         ('Six circles', [Mention(6, 'circle')], 0),
         ('2 red circles', [Mention(2, 'circle', 'red')], 0),
         ('12 shapes in all', [Total(12)], 0),
-        ('two circles that are red', [Mention(2, 'circle')], 2),
+        ('two circles that are red', [Mention(2, 'circle', 'red')], 0),
+        (
+            'The circle is red and small, a ring is Striped.',
+            [
+                Mention(1, 'circle', 'red', None, 'small'),
+                Mention(1, 'ring', None, 'striped'),
+            ],
+            0,
+        ),
+        (
+            'the circle is red on the left',
+            [Place(RED, 'left')],
+            0,
+        ),
+        (
+            'the ring is left of a circle that is red',
+            [Relation(Mention(1, 'ring'), 'left of', RED)],
+            0,
+        ),
+        # Which of the two, nobody knows.
+        (
+            'a ring left of a circle is red',
+            [Relation(Mention(1, 'ring'), 'left of', Mention(1, 'circle'))],
+            1,
+        ),
+        ('the circle is not red', [Mention(1, 'circle')], 2),
+        ('the circle is red, white sky', [RED], 2),
+        ('<0> a red circle <7>', [RED], 2),
         # Any order of attributes; the last of two colours.
         (
             'a red small circle',
@@ -112,7 +145,19 @@ SCENE = Scene(
         ),
         ('two green stars', 'objects 1 attributes 1 counts 1', '', 2),
         ('three stars', 'objects 1 counts 1', 'counts 1', 2),
-        ('a star', 'objects 1', '', 2),
+        # One of the two, and no more than there are.
+        ('a star', 'objects 1', '', 3),
+        ('a star and a green star', 'objects 2 attributes 1', '', 2),
+        ('a star, a star, a star', 'objects 3', '', 2),
+        ('a shape', 'objects 1', '', 3),
+        ('a shape with a red circle', 'objects 2 attributes 1', '', 2),
+        ('the square is blue', 'objects 1 attributes 1', '', 3),
+        (
+            'the square is red',
+            'objects 1 attributes 1',
+            'attributes 1',
+            4,
+        ),
         ('zero stars', 'counts 1', 'counts 1', 4),
         ('there are no green stars', 'counts 1', 'counts 1', 4),
         ('there is no ring', 'counts 1', '', 4),
@@ -125,7 +170,7 @@ SCENE = Scene(
             2,
         ),
         # A slant, one of two, and nothing at all: nobody can say.
-        ('a circle left of a star', 'objects 2', '', 1),
+        ('a circle left of a star', 'objects 2', '', 2),
         ('a ring left of a circle', 'objects 2', 'objects 1', 3),
         ('a circle on the left', 'objects 1 relations 1', '', 3),
         ('a circle at the top', 'objects 1 relations 1', 'relations 1', 3),
@@ -143,6 +188,8 @@ def test_hand_worked(text, said, false, missed):
     assert {k: n for k, n in found.false.items() if n} == counts(false)
     assert found.missed == missed
     assert found.shown == 4
+    assert found.named == 4 - missed
+    assert not found.is_silent
     assert bool(found.invented) == bool(false)
 
 
@@ -154,6 +201,75 @@ def test_what_is_invented_is_told_by_its_words():
         'a pink ring',
     ]
     assert found.unread == 1
+    assert found.words == 12
+
+
+@pytest.mark.parametrize('text', ['', 'A beautiful beach!', 'red and small'])
+def test_who_says_nothing_says_nothing_false(text):
+    found = find_faults(SCENE, text)
+    assert found.is_silent
+    assert found.invented == []
+    assert found.unread <= found.words == len(text.split())
+    assert found.missed == found.shown
+
+
+def slowly(mentions, scene):
+    """The most objects named, of all ways to give each object to nobody or
+    to one of the mentions."""
+    choices = [
+        [None, *(m for m, own in enumerate(mentions) if own.fits(thing))]
+        for thing in scene.objects
+    ]
+    return max(
+        sum(who is not None for who in way)
+        for way in product(*choices)
+        if all(way.count(m) <= own.count for m, own in enumerate(mentions))
+    )
+
+
+def test_each_object_is_named_once_and_as_many_as_can_be():
+    rng = Random(0)
+    was_hard = 0
+    for index in range(300):
+        scene = SCENES.scene(index)
+        mentions = []
+        for thing in rng.choices(scene.objects, k=rng.randint(1, 4)):
+            said = {
+                name: getattr(thing, name)
+                for name in ('shape', 'colour', 'size')
+                if rng.random() < 0.4
+            }
+            mentions.append(Mention(rng.randint(0, 2), **said))
+        expected = slowly(mentions, scene)
+        assert count_named(mentions, scene) == expected
+        # To take what is left, one mention after the other, is not enough.
+        left = set(range(len(scene.objects)))
+        for mention in mentions:
+            fits = [at for at in mention.find(scene) if at in left]
+            left -= set(fits[: mention.count])
+        was_hard += len(scene.objects) - len(left) < expected
+    assert was_hard > 5
+
+
+def test_true_captions_name_all_that_fits():
+    """In these each mention fits as many as it says."""
+    for index in range(300):
+        scene = SCENES.scene(index)
+        for caption in SCENES.claims(index):
+            mentions = [
+                side
+                for claim in caption.claims
+                for side in (
+                    claim,
+                    getattr(claim, 'subject', None),
+                    getattr(claim, 'object', None),
+                )
+                if isinstance(side, Mention)
+            ]
+            found = find_faults(scene, caption.text)
+            fitting = {at for one in mentions for at in one.find(scene)}
+            assert found.named == len(fitting)
+            assert found.unread == 0
 
 
 def test_true_captions_have_no_fault_and_foils_have():

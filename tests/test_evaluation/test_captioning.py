@@ -159,8 +159,41 @@ def test_true_captions_of_scenes():
     for kind in ('objects', 'attributes', 'counts', 'relations', 'background'):
         assert result.metrics[f'false_{kind}'] == 0
     assert result.metrics['false_captions'] == 0
+    assert result.metrics['silent_captions'] == 0
+    assert result.metrics['unread_words'] == 0
     assert 0 < result.metrics['missed_objects'] < 100
+    assert 1 < result.metrics['named_objects'] < 4
     assert result.metrics['k_p'] == 100
+
+
+def test_silence_is_told_from_truth():
+    source = Scenes('val', size=32, num_images=40)
+    said = [
+        'a beautiful beach',
+        'nothing, really nothing at all',
+        'a red ring, blue circle and a pink sky',
+        'a shape',
+    ]
+    result = scene_task().run(SceneReader(lambda i: said[i % 4]))
+    metrics = result.metrics
+    assert metrics['silent_captions'] == 50
+    false = [bool(source.faults(i, said[i % 4]).invented) for i in range(40)]
+    assert metrics['false_captions'] == pytest.approx(100 * sum(false) / 20)
+    # Of 3, 5, 9 and 2 words.
+    assert metrics['unread_words'] == pytest.approx(100 * (3 + 5 + 3) / 19)
+    named = sum(source.faults(i, said[i % 4]).named for i in range(40))
+    assert named >= 10
+    assert metrics['named_objects'] == named / 40
+    shown = sum(len(source.scene(i).objects) for i in range(40))
+    missed = 100 * (shown - named) / shown
+    assert metrics['missed_objects'] == pytest.approx(missed)
+    assert not {'words_read', 'objects_shown'} & set(metrics)
+    for key, value in metrics.items():
+        scores, _ = scores_of(key, [result.to_json()])
+        assert bootstrap(scores, draws=20).value == pytest.approx(value)
+    silent = scene_task().run(SceneReader(lambda i: 'a beach')).metrics
+    assert silent['silent_captions'] == 100
+    assert 'false_captions' not in silent
 
 
 def test_inventions_of_scenes_are_found_and_drawn_anew():

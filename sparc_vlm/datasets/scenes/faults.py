@@ -7,7 +7,7 @@ are counted exactly, by what they are about.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from sparc_vlm.datasets.scenes.claims import (
@@ -37,8 +37,9 @@ class Faults:
         false: How often it was false.
         invented: The words of every claim with something false in it.
         shown: Number of objects in the scene.
-        missed: How many of these no mention fits.
-        unread: Words that say nothing about scenes.
+        missed: How many of these no mention names.
+        words: Number of words of the sentence.
+        unread: How many of these say nothing about scenes.
     """
 
     said: dict[str, int] = field(default_factory=dict)
@@ -46,7 +47,18 @@ class Faults:
     invented: list[str] = field(default_factory=list)
     shown: int = 0
     missed: int = 0
+    words: int = 0
     unread: int = 0
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing was said that could be false."""
+        return not any(self.said.values())
+
+    @property
+    def named(self) -> int:
+        """How many of the scene's objects were named."""
+        return self.shown - self.missed
 
 
 def find_faults(scene: Scene, text: str) -> Faults:
@@ -61,6 +73,10 @@ def find_faults(scene: Scene, text: str) -> Faults:
       are judged where both are there once, and beyond doubt; what could be
       called either way counts as said by nobody.
     * background: as it is worded.
+
+    What is missed: a mention names at most as many objects as it says, out of
+    those that fit, so that 'a shape' does not stand for all. Mentions share
+    the objects out among them as well as can be.
 
     Args:
         scene: That is known.
@@ -77,14 +93,13 @@ def find_faults(scene: Scene, text: str) -> Faults:
         if any(is_false for _, is_false in verdicts):
             invented.append(words)
     mentions = [m for claim in reading.claims for m in _mentions(claim)]
-    # Who says that there is none of something names nothing.
-    named = {at for m in mentions if m.count for at in m.find(scene)}
     return Faults(
         {kind: said[kind] for kind in KINDS},
         {kind: false[kind] for kind in KINDS},
         invented,
         len(scene.objects),
-        len(scene.objects) - len(named),
+        len(scene.objects) - count_named(mentions, scene),
+        reading.words,
         len(reading.unread),
     )
 
@@ -95,6 +110,38 @@ def _mentions(claim: Claim) -> list[Mention]:
         return [claim]
     sides = (getattr(claim, name, None) for name in ('subject', 'object'))
     return [side for side in sides if isinstance(side, Mention)]
+
+
+def count_named(mentions: Sequence[Mention], scene: Scene) -> int:
+    """The most objects that mentions can stand for, each for its own.
+
+    A maximum matching (Kuhn's way) of the scene's objects and the mentions,
+    each of these as often as it counts; who says that there is none of
+    something names nothing.
+
+    Args:
+        mentions: Any.
+        scene: Whose objects are named.
+    """
+    most = len(scene.objects)
+    places = [
+        mention.find(scene)
+        for mention in mentions
+        for _ in range(min(mention.count, most))
+    ]
+    named: dict[int, int] = {}
+
+    def give(place: int, tried: set[int]) -> bool:
+        """Finds an object for a mention; who had it looks for another."""
+        for thing in places[place]:
+            if thing not in tried:
+                tried.add(thing)
+                if thing not in named or give(named[thing], tried):
+                    named[thing] = place
+                    return True
+        return False
+
+    return sum(give(place, set()) for place in range(len(places)))
 
 
 def _verdicts(claim: Claim, scene: Scene) -> Iterator[tuple[str, bool]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sparc_vlm.datasets.scenes.backgrounds import GROUNDS, TINTS
 from sparc_vlm.datasets.scenes.captions import (
@@ -71,6 +71,14 @@ _BACKDROP = re.compile(
 )
 # Mentions stand as their numbers: <0>, <1> ...
 _BE = r'(?:(?:is|are) )?'
+_ATTRIBUTE = _one_of(_ATTRIBUTES)
+# 'The circle is red and small'; of 'a ring above a circle is red' nobody knows
+# which is meant.
+_SAID_OF_ONE = re.compile(
+    rf'(?P<after>(?:{_one_of(_RELATIONS)}) )?<(?P<subject>\d+)> '
+    rf'(?P<that>(?:that|which) )?(?:is|are) '
+    rf'(?P<said>(?:{_ATTRIBUTE})(?: (?:and )?(?:{_ATTRIBUTE}))*)\b'
+)
 _SAID_OF_TWO = (
     re.compile(
         rf'\b(?P<name>{_one_of(_RELATIONS)}) <(?P<object>\d+)> '
@@ -104,22 +112,27 @@ class Reading:
             totals, and mentions that are in none of these.
         texts: The words of each claim.
         unread: Words that say nothing about scenes.
+        words: Number of all words.
     """
 
     claims: tuple[Claim, ...]
     texts: tuple[str, ...]
     unread: tuple[str, ...]
+    words: int
 
 
 def read_claims(text: str) -> Reading:
     """Reads a sentence, or several.
 
-    'red circles' without a number claims that there is one.
+    'red circles' without a number claims that there is one. 'The circle is
+    red' says what 'the red circle' does.
 
     Args:
         text: In the words of `write_captions`, with others between them.
     """
-    text = ' '.join(re.sub('[.,;:!?]', ' , ', text.lower()).split())
+    # The brackets would pass for marks of ours.
+    text = ' '.join(re.sub('[.,;:!?<>]', ' , ', text.lower()).split())
+    total = sum(word != ',' for word in text.split())
     said: list[tuple[Claim, str]] = []
 
     def backdrop(match: re.Match[str]) -> str:
@@ -137,6 +150,16 @@ def read_claims(text: str) -> Reading:
 
     marked = _MENTION.sub(mention, text)
 
+    def attributes(match: re.Match[str]) -> str:
+        if match['after'] and not match['that']:
+            return match[0]
+        number = int(match['subject'])
+        mentions[number] = replace(
+            mentions[number], **_attributes(match['said'])
+        )
+        words[number] = spell(match).removeprefix(match['after'] or '')
+        return f'{match["after"] or ""}<{number}>'
+
     def spell(match: re.Match[str]) -> str:
         return re.sub(r'<(\d+)>', lambda m: words[int(m[1])], match[0])
 
@@ -152,22 +175,23 @@ def read_claims(text: str) -> Reading:
         said.append((where, spell(match)))
         return ','
 
-    def total(match: re.Match[str]) -> str:
+    def in_all(match: re.Match[str]) -> str:
         counted = mentions[int(match[1] or match[2])]
         if counted != Mention(counted.count):
             return match[0]
         said.append((Total(counted.count), spell(match)))
         return ','
 
+    marked = _SAID_OF_ONE.sub(attributes, marked)
     for form in _SAID_OF_TWO:
         marked = form.sub(relation, marked)
     marked = _PLACED.sub(place, marked)
-    marked = _IN_ALL.sub(total, marked)
+    marked = _IN_ALL.sub(in_all, marked)
     for number in map(int, re.findall(r'<(\d+)>', marked)):
         said.append((mentions[number], words[number]))
     rest = _FILLING.sub(' ', marked).replace(',', ' ').split()
     claims = tuple(claim for claim, _ in said)
-    return Reading(claims, tuple(t for _, t in said), tuple(rest))
+    return Reading(claims, tuple(t for _, t in said), tuple(rest), total)
 
 
 def _mention(number: str | None, attributes: str, noun: str) -> Mention:
@@ -176,5 +200,12 @@ def _mention(number: str | None, attributes: str, noun: str) -> Mention:
     return Mention(
         _COUNTS.get(number or 'one', 1),
         None if shape == 'shape' else shape,
-        **dict(_ATTRIBUTES[word] for word in attributes.split()),
+        **_attributes(attributes),
+    )
+
+
+def _attributes(text: str) -> dict[str, str]:
+    """What words say of a thing, other words between them passed over."""
+    return dict(
+        _ATTRIBUTES[word] for word in text.split() if word in _ATTRIBUTES
     )

@@ -31,6 +31,7 @@ _WEIGHTS = {
     'chair_i': 'objects_named',
     'object_recall': 'classes_shown',
     'missed_objects': 'objects_shown',
+    'unread_words': 'words_read',
 }
 
 
@@ -61,8 +62,11 @@ class Captioning(Task):
       'chair_s' of the captions, and 'object_recall' (see `chair`);
     * where all of a picture is known (scenes): of what the caption says of
       objects, attributes, counts, relations and the background the share that
-      is false, 'false_objects' ...; 'false_captions' with anything false in
-      them; and 'missed_objects', of those there the share not named;
+      is false, 'false_objects' ...; 'false_captions', of those that say
+      anything of the scene, with anything false in them; and, as who says
+      nothing says nothing false, 'silent_captions' that say nothing of it,
+      'unread_words' of all their words, 'missed_objects', of those there the
+      share not named, and 'named_objects', how many a caption names;
     * 'words', how many a caption has: longer ones invent more.
 
     Percent, means over pictures; shares of things that captions name are of
@@ -226,9 +230,15 @@ def _scene_truth(faults: Any) -> dict[str, Any]:
         found[f'{kind}_said'] = said
     return {
         **found,
-        'false_captions': 100.0 * bool(faults.invented),
+        'false_captions': (
+            None if faults.is_silent else 100.0 * bool(faults.invented)
+        ),
+        'silent_captions': 100.0 * faults.is_silent,
+        'unread_words': share(faults.unread, faults.words),
+        'words_read': faults.words,
         'missed_objects': share(faults.missed, faults.shown),
         'objects_shown': faults.shown,
+        'named_objects': faults.named,
         'invented': faults.invented,
     }
 
