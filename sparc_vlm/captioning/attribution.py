@@ -49,7 +49,8 @@ class Attribution(Task):
     `grounding_score`), times 100.
 
     Words name classes of COCO by synonyms (see `ObjectWords`), and others,
-    such as 'red circle', as `named_objects` has it.
+    such as 'red circle', as `named_objects` has it of all classes: 'a red
+    circle' is not there where all circles are blue, and 'a circle' is.
 
     A sample is a picture: its `key`, `caption`, `nouns`, how many name what
     is there, 'pointing' and its `chance`, 'grounding_score', and `words`, of
@@ -205,8 +206,10 @@ class Attribution(Task):
     ) -> list[tuple[GroundedWord, list[str]]]:
         """The nouns that name a class, and the classes."""
         if self.synonyms is None:
-            shown = sorted({row['name'] for row in boxes})
-            meant = [named_objects(list(n.until), shown) for n in nouns]
+            # All classes, not those alone that the picture shows: of these,
+            # 'a red circle' would name the blue one.
+            known = sorted({*self.source.classes, *(b['name'] for b in boxes)})
+            meant = [named_objects(list(n.until), known) for n in nouns]
             return [
                 (noun, found.get(len(noun.until) - 1, []))
                 for noun, found in zip(nouns, meant, strict=True)

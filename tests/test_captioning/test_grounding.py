@@ -176,6 +176,44 @@ def test_synonyms_of_coco():
     assert sample['nouns'] == 1
 
 
+@pytest.mark.parametrize(
+    ('caption', 'is_there'),
+    [
+        ('a crescent', True),
+        ('a brown crescent', True),
+        ('a large striped brown crescent', True),
+        ('a red crescent', False),
+        ('a small red crescent', False),
+        # Red is of another noun, and no crescent of this data is pink.
+        ('red and a crescent', True),
+        ('a pink crescent', True),
+        ('a red signal light', True),
+        ('a red light', True),
+        ('two brown diamonds', False),
+        ('diamonds', True),
+    ],
+)
+def test_what_its_class_is_not_is_not_there(caption, is_there):
+    classes = [
+        *('red crescent', 'brown crescent', 'black diamond'),
+        *('brown diamond', 'signal light'),
+    ]
+    shown = ['brown crescent', 'black diamond', 'signal light']
+    boxes = {name: [[0, 0, 20, 20]] for name in shown}
+    photos = Photos([Photo(['x'], boxes)], classes)
+    (sample,) = Attribution(photos).run(Teller(caption)).samples
+    assert [word['is_there'] for word in sample['words']] == [is_there]
+
+
+def test_anything_before_a_class_of_coco():
+    boxes = {'traffic light': [[0, 0, 20, 20]], 'sports ball': [[0, 0, 9, 9]]}
+    photos = Photos([Photo(['x'], boxes)], [*boxes, 'dog'])
+    teller = Teller('a red traffic light, a green ball and a red dog')
+    (sample,) = Attribution(photos).run(teller).samples
+    told = {w['word']: w['is_there'] for w in sample['words']}
+    assert told == {'light': True, 'ball': True, 'dog': False}
+
+
 def test_what_may_be_there_without_a_box_is_on_neither_side():
     """People name a cat and a crowd shows birds; of a cow nobody speaks."""
 
