@@ -104,9 +104,10 @@ class Attribution(Task):
             progress: As in `Task.run`.
 
         Raises:
-            ValueError: No picture can be read, the eyes have no text encoder,
-                or no caption names a class.
+            ValueError: The model writes no captions, its eyes have no text
+                encoder, no picture can be read, or no caption names a class.
         """
+        self.need_captioner(model, 'caption')
         eyes = getattr(model, 'eyes_model', None)
         if eyes is None:
             raise UsageError(

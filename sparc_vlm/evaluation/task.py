@@ -108,6 +108,14 @@ class Task(ABC):
                 'take a dataset that has them'
             )
 
+    def need_captioner(self, model: Any, ability: str) -> None:
+        """Raises a ValueError where a model lacks `caption` or `answer`."""
+        if not hasattr(model, ability):
+            raise UsageError(
+                f'{self.name}: {type(model).__name__} writes nothing (it has '
+                f'no `{ability}`): give the model folder of a captioner'
+            )
+
     def report_skipped(
         self, skipped: dict[str, int], broken: dict[int, str]
     ) -> dict[str, int]:

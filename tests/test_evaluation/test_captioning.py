@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from sparc_vlm.captioning import Attribution
 from sparc_vlm.datasets import Scenes
-from sparc_vlm.evaluation import Captioning
+from sparc_vlm.errors import UsageError
+from sparc_vlm.evaluation import POPE, Captioning
 from sparc_vlm.evaluation.captions import score_captions
 from sparc_vlm.evaluation.samples import paired, scores_of
 from sparc_vlm.evaluation.statistics import bootstrap
@@ -42,6 +44,34 @@ def test_scores_are_the_scorers(result):
     expected = score_captions(captions, references, meteor=False)
     for key, value in expected.metrics.items():
         assert result.metrics[key] == value
+
+
+def test_a_model_that_writes_nothing_is_told():
+    for task in (
+        Captioning(PHOTOS, meteor=False),
+        POPE(PHOTOS),
+        Attribution(PHOTOS),
+    ):
+        with pytest.raises(UsageError, match='ColourModel writes nothing'):
+            task.run(ColourModel())
+
+
+def test_the_same_captions_of_the_next_picture(result):
+    captions = [said[0] for said in SAID]
+    turned = PHOTOS.photos[1:] + PHOTOS.photos[:1]
+    other = Captioning(Photos(turned, PHOTOS.classes), meteor=False).run(
+        Parrot(SAID)
+    )
+    for key in ('cider', 'k_p', 'k_pna', 'chair_s'):
+        assert result.metrics[f'{key}_elsewhere'] == pytest.approx(
+            other.metrics[key]
+        )
+        assert [s[f'{key}_elsewhere'] for s in result.samples] == [
+            s[key] for s in other.samples
+        ]
+    assert [s['caption'] for s in other.samples] == captions
+    one = Captioning(PHOTOS, meteor=False, max_images=1).run(Parrot(SAID))
+    assert not [key for key in one.metrics if 'elsewhere' in key]
 
 
 def test_chair_over_all(result):

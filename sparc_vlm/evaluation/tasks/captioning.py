@@ -34,6 +34,9 @@ _WEIGHTS = {
     'unread_words': 'words_read',
 }
 
+# Measured a second time, of the next picture.
+_ELSEWHERE = ('cider', 'k_p', 'k_pna', 'chair_s', 'false_captions')
+
 
 @dataclass(frozen=True)
 class CaptioningResult(TaskResult):
@@ -67,6 +70,9 @@ class Captioning(Task):
       nothing says nothing false, 'silent_captions' that say nothing of it,
       'unread_words' of all their words, 'missed_objects', of those there the
       share not named, and 'named_objects', how many a caption names;
+    * 'cider_elsewhere', 'k_p_elsewhere' and so on: the same captions measured
+      as if they were of the next picture, which is what they score without
+      looking;
     * 'words', how many a caption has: longer ones invent more.
 
     Percent, means over pictures; shares of things that captions name are of
@@ -127,14 +133,15 @@ class Captioning(Task):
             progress: As in `Task.run`.
 
         Raises:
-            ValueError: No picture can be read, or none has both a caption
-                and a reference with a word in it.
+            ValueError: The model writes no captions, no picture can be read,
+                or none has both a caption and a reference with a word in it.
         """
+        self.need_captioner(model, 'caption')
         broken: dict[int, str] = {}
         judge = self.judge or getattr(model, 'eyes_model', None)
         if self.chooser:
             model = self.chooser.wrap(model)
-        samples, references, images = [], [], []
+        samples, references, images, places = [], [], [], []
         withheld = unknown = 0
         for index, caption, image in self._captions(
             model, judge, broken, progress
@@ -148,6 +155,7 @@ class Captioning(Task):
                 samples.append({'key': key, 'caption': caption, **truth})
                 references.append(known)
                 images.append(image)
+                places.append(index)
         if not samples:
             raise UsageError(
                 f'{self.name}: no picture has both a caption by the model and '
@@ -165,7 +173,13 @@ class Captioning(Task):
                 self.batch_size,
             )
             rows = [row | fit for row, fit in zip(rows, fits, strict=True)]
-        samples = [s | row for s, row in zip(samples, rows, strict=True)]
+        elsewhere = self._elsewhere(places, captions, references)
+        samples = [
+            sample | row | other
+            for sample, row, other in zip(
+                samples, rows, elsewhere, strict=True
+            )
+        ]
         asked = len(samples) + withheld
         metrics = scores.metrics | _means(samples)
         if self.chooser:
@@ -202,6 +216,33 @@ class Captioning(Task):
                 images = on_cpu(judge.encode_image(pictures).image)
             for index, own, image in zip(indices, found, images, strict=True):
                 yield index, own[0] if own else None, image
+
+    def _elsewhere(
+        self,
+        places: list[int],
+        captions: list[str],
+        references: list[list[str]],
+    ) -> list[dict[str, Any]]:
+        """Each caption's numbers if the next picture were the one meant."""
+        if len(places) == 1:
+            return [{}]
+        places, references = (
+            [*row[1:], row[0]] for row in (places, references)
+        )
+        scores = score_captions(captions, references, meteor=False)
+        rows = []
+        for place, caption, known, score in zip(
+            places, captions, references, scores.samples, strict=True
+        ):
+            found = score | self._truth(place, caption, known)
+            rows.append(
+                {
+                    f'{key}_elsewhere': found[key]
+                    for key in _ELSEWHERE
+                    if key in found
+                }
+            )
+        return rows
 
     def _references(self, index: int) -> list[str]:
         return self.source.captions(index)[: self.captions_per_image]

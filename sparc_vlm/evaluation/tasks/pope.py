@@ -88,8 +88,10 @@ class POPE(Task):
             progress: As in `Task.run`.
 
         Raises:
-            ValueError: No picture can be read, or there is nothing to ask.
+            ValueError: The model gives no answers, no picture can be read,
+                or there is nothing to ask.
         """
+        self.need_captioner(model, 'answer')
         shown = {
             index: [row['name'] for row in self.source.boxes(index)]
             for index in self.indices
