@@ -19,7 +19,7 @@ from typing import Any
 from mmengine.config import Config
 
 import sparc_vlm
-from sparc_vlm.engine import load_config
+from sparc_vlm.engine import ConfigError, load_config
 from sparc_vlm.errors import RunError
 from sparc_vlm.files import write_json
 
@@ -173,10 +173,24 @@ def shortened(config: Config, steps: int) -> dict[str, Any]:
     Args:
         config: The recipe.
         steps: Updates that it shall have.
+
+    Raises:
+        ConfigError: Its length is not counted in updates.
     """
+    if 'max_iters' not in config.get('train_cfg', {}):
+        raise ConfigError(
+            'steps takes a recipe that says train_cfg.max_iters: this one '
+            'counts otherwise, so leave steps out and set its length in '
+            'options'
+        )
     full = config.train_cfg.max_iters
     changes = {'train_cfg.max_iters': steps}
-    lengths = {'train_cfg.val_interval': config.train_cfg.val_interval}
+    # A captioner is not validated, and says nothing of it.
+    lengths = {
+        f'train_cfg.{key}': config.train_cfg[key]
+        for key in ('val_interval', 'val_begin')
+        if key in config.train_cfg
+    }
     for place, schedule in enumerate(config.get('param_scheduler', [])):
         for key in ('begin', 'end'):
             if schedule.get(key):

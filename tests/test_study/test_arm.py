@@ -1,6 +1,8 @@
 import pytest
 from mmengine.config import Config
 
+from sparc_vlm.engine import ConfigError, load_config
+from sparc_vlm.engine.config_fit import check_fit
 from sparc_vlm.errors import RunError
 from sparc_vlm.study import Arm, set_aside, shortened
 from sparc_vlm.study.arm import flatten
@@ -16,6 +18,37 @@ def test_a_recipe_is_shortened_with_its_schedule():
         'param_scheduler.0.end': 9,
         'param_scheduler.1.begin': 9,
     }
+
+
+@pytest.mark.parametrize(
+    ('stage', 'warm_up'), [(1, 1), (2, 1), (None, 2)], ids=str
+)
+def test_a_captioners_recipe_is_shortened(stage, warm_up):
+    name = f'smollm2_vitmini_scenes_stage{stage}'
+    if stage is None:
+        name = 'qwen7b_vitb16_llava_stage1'
+    folder = ROOT / 'projects' / 'captioning' / 'configs'
+    config = load_config(folder / f'{name}.py')
+    steps = 20 if stage else 80
+    options = shortened(config, steps)
+    assert options == {
+        'train_cfg.max_iters': steps,
+        'param_scheduler.0.end': warm_up,
+        'param_scheduler.1.begin': warm_up,
+    }
+    # The cosine has no end of its own: it goes to that of the training.
+    config.merge_from_dict(options)
+    check_fit(config.to_dict())
+
+
+def test_validation_that_begins_late_does_so_in_proportion():
+    config = Config(dict(train_cfg=dict(max_iters=100, val_begin=50)))
+    assert shortened(config, 20)['train_cfg.val_begin'] == 10
+
+
+def test_a_recipe_that_counts_otherwise_is_not_shortened():
+    with pytest.raises(ConfigError, match='leave steps out'):
+        shortened(Config(dict(train_cfg=dict(max_epochs=3))), 20)
 
 
 def test_nested_options_become_dotted():
