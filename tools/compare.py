@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if args.jobs < 1:
             raise UsageError(f'--jobs must be at least 1, got {args.jobs}')
-        study = read_study(args.study, ROOT)
+        study = read_study(args.study, ROOT, not args.report)
         if args.no_pictures:
             study = replace(study, pictures=None)
         arms = choose(study, args.only)

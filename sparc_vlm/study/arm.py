@@ -1,7 +1,8 @@
 """One training run of a comparison, done once and never twice.
 
 What was trained with the same settings is taken as it is; what was trained
-with others is set aside; what was stopped goes on.
+with others, or began with other weights, is set aside; what was stopped goes
+on.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import sparc_vlm
 from sparc_vlm.engine import ConfigError, load_config
 from sparc_vlm.errors import RunError
 from sparc_vlm.files import write_json
+from sparc_vlm.study.fingerprints import same_starts, starts_of
 
 Launch = Callable[[list[str], Path], int]
 """Runs a command in a folder and returns its exit code."""
@@ -71,7 +73,10 @@ class Arm:
             'config': _recipe_text(self.config, self.options),
             'version': sparc_vlm.__version__,
         }
-        return {**found, 'flags': list(self.flags)} if self.flags else found
+        if self.flags:
+            found['flags'] = list(self.flags)
+        starts = starts_of(self.options)
+        return {**found, 'starts': starts} if starts else found
 
     def seconds(self) -> float | None:
         """Seconds that a finished training took; None: it is not there."""
@@ -82,7 +87,7 @@ class Arm:
         record = self._record()
         if (
             record is None
-            or record['settings'] != self.settings()
+            or _change(record['settings'], self.settings())
             or not record['done']
         ):
             return None
@@ -103,9 +108,9 @@ class Arm:
             return done
         settings = self.settings()
         record = self._record()
-        if record is not None and record['settings'] != settings:
+        if record and (change := _change(record['settings'], settings)):
             aside = set_aside(self.folder)
-            self.say(f'{self.name}: settings have changed; moved to {aside}')
+            self.say(f'{self.name}: {change}; moved to {aside}')
             record = None
         before = record['seconds'] if record is not None else 0.0
         self._write(settings, before, done=False)
@@ -149,6 +154,15 @@ class Arm:
         self.folder.mkdir(parents=True, exist_ok=True)
         note = {'settings': settings, 'seconds': seconds, 'done': done}
         write_json(self.folder / self.record, note)
+
+
+def _change(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """What is different, in words; '' where nothing is."""
+    own = dict(before), dict(now)
+    starts = [settings.pop('starts', {}) for settings in own]
+    if own[0] != own[1]:
+        return 'settings have changed'
+    return '' if same_starts(*starts) else 'what it starts from has changed'
 
 
 def _recipe_text(config: Path, options: dict[str, Any]) -> str:

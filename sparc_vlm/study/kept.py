@@ -6,12 +6,8 @@ import json
 from pathlib import Path
 
 from sparc_vlm.files import write_json, write_text
-from sparc_vlm.study.measure import (
-    Sheet,
-    evaluation_settings,
-    fingerprint,
-    read_sheet,
-)
+from sparc_vlm.study.fingerprints import fingerprint
+from sparc_vlm.study.measure import Sheet, evaluation_settings, read_sheet
 from sparc_vlm.study.models import identity
 from sparc_vlm.study.plan import Study, StudyArm
 

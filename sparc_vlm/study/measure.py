@@ -7,10 +7,8 @@ with; it is taken as it is as long as that stays the same.
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import time
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -77,23 +75,6 @@ def evaluation_settings(
         'weights': weights,
         'version': sparc_vlm.__version__,
     }
-
-
-def fingerprint(folder: Path) -> str:
-    """A name for the weights in a folder, the same for the same weights.
-
-    Args:
-        folder: Of a model, or of the run that has one.
-    """
-    digest = hashlib.sha256()
-    # Others' models may be in files of other kinds alone.
-    kinds = [['*.safetensors'], ['*.bin', '*.pt', '*.pth']]
-    found: list[Path] = []
-    for patterns, at in product(kinds, (folder, folder / 'model')):
-        found = found or sorted(p for own in patterns for p in at.glob(own))
-    for path in found:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def write_sheet(path: Path, sheet: Sheet) -> None:

@@ -10,7 +10,7 @@ import sparc_vlm
 from sparc_vlm import hub
 from sparc_vlm.devices import find_device
 from sparc_vlm.errors import MissingFileError
-from sparc_vlm.study.measure import fingerprint
+from sparc_vlm.study.fingerprints import fingerprint
 
 PREFIXES = ('open_clip:', 'hf:')
 LOCAL = 'local-dir:'

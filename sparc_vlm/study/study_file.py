@@ -33,12 +33,14 @@ ARM_FIELDS = (
 TRAINING_FIELDS = {*ARM_FIELDS} - {'name', 'checkpoint', 'value', 'note'}
 
 
-def read_study(path: str | Path, root: Path) -> Study:
+def read_study(path: str | Path, root: Path, has_work: bool = True) -> Study:
     """Reads a study file and checks all that can be checked at once.
 
     Args:
         path: The file.
         root: Where configs and data are looked for, beside its folder.
+        has_work: Whether anything is to be trained. Without, recipes are not
+            checked: what they start from may be gone.
 
     Raises:
         ConfigError: Something in it does not fit, in one sentence.
@@ -50,7 +52,7 @@ def read_study(path: str | Path, root: Path) -> Study:
         if not content.get(key):
             raise ConfigError(f'{path} lists no {key}: name at least one')
     arms = tuple(
-        _arm(arm, content, (Path.cwd(), root, Path(path).parent))
+        _arm(arm, content, (Path.cwd(), root, Path(path).parent), has_work)
         for arm in content['arms']
     )
     names = [arm.name for arm in arms]
@@ -79,7 +81,10 @@ def read_study(path: str | Path, root: Path) -> Study:
 
 
 def _arm(
-    own: dict[str, Any], shared: dict[str, Any], places: Iterable[Path]
+    own: dict[str, Any],
+    shared: dict[str, Any],
+    places: Iterable[Path],
+    has_work: bool,
 ) -> StudyArm:
     """One arm, checked."""
     if 'name' not in own:
@@ -113,18 +118,26 @@ def _arm(
         tuple(flags),
         **more,
     )
+    if has_work:
+        _check_recipe(arm, data, both.get('val_data'))
+    return arm
+
+
+def _check_recipe(
+    arm: StudyArm, data: list[str], val_data: str | None
+) -> None:
+    """Whether a recipe, with the arm's changes and data, can be trained."""
     told = [arm.options_at(seed) for seed in arm.seeds]
     # But for the seed itself most recipes are the same at every seed.
     differ = any(filled(v, seed=0) != v for v in arm.options.values())
     try:
         for options in told if differ else told[:1]:
-            cfg = load_config(config, options)
-            if flags:
-                use_data(cfg, data, both.get('val_data'))
+            cfg = load_config(arm.config, options)
+            if arm.flags:
+                use_data(cfg, data, val_data)
             check_config(cfg)
     except UserError as error:
-        raise ConfigError(f'arm {name}: {error}') from error
-    return arm
+        raise ConfigError(f'arm {arm.name}: {error}') from error
 
 
 def _options(

@@ -4,7 +4,8 @@ import pytest
 
 from sparc_vlm.evaluation import Retrieval
 from sparc_vlm.study import measure, read_sheet, write_sheet
-from sparc_vlm.study.measure import evaluation_settings, fingerprint
+from sparc_vlm.study.fingerprints import fingerprint
+from sparc_vlm.study.measure import evaluation_settings
 from tests.test_evaluation.colour_world import ColourModel, some_boards
 
 
@@ -59,17 +60,3 @@ def test_settings_tell_weights_apart(tmp_path):
     assert first['task'] == {'ks': [1, 5]}
     (tmp_path / 'model.safetensors').write_bytes(b'b')
     assert first != evaluation_settings({'ks': (1, 5)}, fingerprint(tmp_path))
-
-
-@pytest.mark.parametrize('name', ['weights.bin', 'weights.pt', 'w.pth'])
-def test_weights_in_files_of_other_kinds_are_told_apart(tmp_path, name):
-    (tmp_path / name).write_bytes(b'a')
-    first = fingerprint(tmp_path)
-    (tmp_path / name).write_bytes(b'b')
-    assert fingerprint(tmp_path) != first
-    # Where there are safetensors, they are the model.
-    (tmp_path / 'model').mkdir()
-    (tmp_path / 'model/model.safetensors').write_bytes(b'c')
-    second = fingerprint(tmp_path)
-    (tmp_path / name).write_bytes(b'd')
-    assert fingerprint(tmp_path) == second
