@@ -11,8 +11,7 @@ from sparc_vlm.captioning.grounding import (
     GroundedWord,
     ground_captions,
     grounding_score,
-    tagged_nouns,
-    words_among,
+    nouns_for,
 )
 from sparc_vlm.errors import UsageError
 from sparc_vlm.evaluation.caption_tokens import caption_tokens
@@ -91,10 +90,7 @@ class Attribution(Task):
         self.synonyms: ObjectWords | None = None
         if set(classes) & set(COCO_WORDS):
             self.synonyms = ObjectWords.of(classes)
-            self.find_nouns = tagged_nouns()
-        else:
-            heads = {label.split()[-1] for label in classes}
-            self.find_nouns = words_among(sorted(heads))
+        self.find_nouns = nouns_for(classes)
 
     def run(self, model: Any, progress: Progress | None = None) -> TaskResult:
         """Measures a captioner; see `Task.run`.

@@ -7,13 +7,14 @@ is on the picture, and where.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from sparc_vlm.evaluation.chair_words import COCO_WORDS
 from sparc_vlm.evaluation.encoding import (
     finite_patches,
     has_words,
@@ -81,6 +82,25 @@ def words_among(nouns: Sequence[str]) -> NounFinder:
         return [at for at, word in enumerate(words) if plain(word) in known]
 
     return find
+
+
+def nouns_for(classes: Iterable[str]) -> NounFinder:
+    """Finds the nouns that may name a class of the data.
+
+    Of COCO's classes, which people call by many words, all nouns; of others,
+    such as 'red circle', the last words. spaCy takes every third noun of a
+    scene's caption from 'orange', 'right' and the like.
+
+    Args:
+        classes: Of the data; without any, all nouns.
+
+    Raises:
+        ImportError: It takes spaCy, which is not installed.
+    """
+    classes = list(classes)
+    if not classes or set(classes) & set(COCO_WORDS):
+        return tagged_nouns()
+    return words_among(sorted({label.split()[-1] for label in classes}))
 
 
 def tagged_nouns(tagger: Tagger | None = None) -> NounFinder:

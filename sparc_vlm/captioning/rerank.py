@@ -14,7 +14,7 @@ from sparc_vlm.captioning.grounding import (
     NounFinder,
     ground_captions,
     grounding_score,
-    tagged_nouns,
+    nouns_for,
     words_among,
 )
 from sparc_vlm.errors import UsageError
@@ -57,12 +57,15 @@ class Rerank:
         temperature: Of the draws.
         threshold: Captions with a lower score are dropped; None drops none.
         nouns: What counts as a noun for 'grounding', in the singular; None
-            asks spaCy.
+            leaves it to `classes`.
         seed: Of the draws.
+        classes: Of the data, whose names tell the nouns (see `nouns_for`);
+            without them, all nouns by spaCy. The task gives those of its own
+            data where none are named.
 
     Raises:
         ValueError: An unknown kind, or a number out of range.
-        ImportError: 'grounding' without `nouns`, and spaCy is not there.
+        ImportError: 'grounding' takes spaCy, which is not there.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Rerank:
         threshold: float | None = None,
         nouns: Sequence[str] | None = None,
         seed: int = 0,
+        classes: Sequence[str] = (),
     ) -> None:
         if by not in KINDS:
             raise UsageError(f'by must be one of {", ".join(KINDS)}, got {by}')
@@ -90,7 +94,9 @@ class Rerank:
         self.seed = seed
         self.find_nouns: NounFinder | None = None
         if by == 'grounding':
-            self.find_nouns = words_among(nouns) if nouns else tagged_nouns()
+            self.find_nouns = (
+                words_among(nouns) if nouns else nouns_for(classes)
+            )
 
     def wrap(self, model: Any) -> Reranked:
         """The captioner, with this choice made for each picture.

@@ -313,6 +313,22 @@ def test_an_option_of_the_task():
     assert found.skipped['pictures whose caption is withheld'] == 1
 
 
+def test_nouns_are_those_of_the_datas_classes():
+    told = 'the orange rings left of a dog'.split()
+    rings = ['red ring', 'blue ring']
+    assert Rerank(classes=rings).find_nouns(told, '') == [2]
+    assert Rerank(classes=rings, nouns=['dog']).find_nouns(told, '') == [6]
+    # Of COCO's classes people speak in many words.
+    coco = Rerank(classes=['dog', 'cat'])
+    assert coco.find_nouns(['a', 'puppy'], 'a puppy') == [1]
+    boards = BoxedBoards(BOARDS.boards)
+    for own, at in ({}, 2), ({'classes': ['lazy dog']}, 6):
+        choose = dict(type='Rerank', by='grounding', **own)
+        boards.classes = rings
+        task = Captioning(boards, meteor=False, choose=choose)
+        assert task.chooser.find_nouns(told, '') == [at]
+
+
 def test_what_a_choice_lacks_is_said():
     blind = Parrot([['a']])
     with pytest.raises(ValueError, match='no text encoder'):

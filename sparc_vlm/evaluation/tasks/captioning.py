@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 import torch
@@ -91,7 +92,8 @@ class Captioning(Task):
         max_new_tokens: Tokens of a caption at most.
         captions_per_image: Takes the first so many of people's captions.
         choose: Config of what chooses among several captions of each
-            picture, such as `dict(type='Rerank', by='grounding')`.
+            picture, such as `dict(type='Rerank', by='grounding')`; where it
+            takes `classes`, those of the data are given.
         judge: What has `encode_image` and `encode_text`, for CLIPScore.
         meteor: Whether to measure METEOR; None does where Java is.
         k_precision: Whether to measure K-Precision, which takes spaCy.
@@ -115,11 +117,11 @@ class Captioning(Task):
         self.prompt = prompt
         self.max_new_tokens = max_new_tokens
         self.captions_per_image = captions_per_image
-        self.chooser = choose and MODELS.build(choose)
         self.judge = judge
         self.meteor = meteor
         self.tagger = Tagger() if k_precision else None
         classes = getattr(self.source, 'classes', None)
+        self.chooser = choose and _chooser(choose, classes or [])
         has_boxes = classes and hasattr(self.source, 'boxes')
         self.words = ObjectWords.of(classes) if has_boxes else None
 
@@ -261,6 +263,16 @@ class Captioning(Task):
             crowds = crowds_of(self.source, index)
             found |= chair(self.words, caption, references, boxes, crowds)
         return found
+
+
+def _chooser(choose: dict[str, Any], classes: list[str]) -> Any:
+    """What chooses among captions, told of what there may be to name."""
+    build = MODELS.get(choose['type'])
+    takes_classes = build and 'classes' in signature(build).parameters
+    return MODELS.build(
+        dict(choose),
+        default_args={'classes': list(classes)} if takes_classes else None,
+    )
 
 
 def _scene_truth(faults: Any) -> dict[str, Any]:
