@@ -25,10 +25,10 @@ from sparc_vlm.study import (  # noqa: E402
     Failure,
     Runner,
     best_device,
-    build_tasks,
     choose,
     read_study,
     study_progress,
+    tasks_by_arm,
     write_report,
 )
 
@@ -93,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
         if args.no_pictures:
             study = replace(study, pictures=None)
         arms = choose(study, args.only)
-        tasks = [] if args.report else build_tasks(study.tasks)
+        tasks = {} if args.report else tasks_by_arm(study)
     except UserError as error:
         console.print(f'error: {sentence(error)}', style='red', markup=False)
         return USAGE

@@ -1,28 +1,39 @@
 """What choosing among sampled captions does, on drawn scenes.
 
-SPARC's and SPARC+'s captioners of scenes_stage2.py, seed 0, measured as they
-are and with the best of five samples, by grounding score and by likelihood.
-STAGE2 names that study's work folder, if it is not work_dirs/scenes_stage2.
+SPARC+'s captioner of scenes_stage2.py, seed 0, as it is and with the best of
+its likeliest caption and five samples, by likelihood and by grounding score.
+STAGE2 names that study's work folder, if it is not work_dirs/scenes_stage2;
+EYES another of its arms by its folder, such as sparc.
 """
 
-_second = '{{$STAGE2:work_dirs/scenes_stage2}}'
+_second, _eyes = '{{$STAGE2:work_dirs/scenes_stage2}}', '{{$EYES:sparc_plus}}'
 custom_imports = dict(imports=['sparc_vlm.captioning'])
 title = 'Captions of drawn scenes, chosen among samples'
+note = (
+    'One captioner of two stages: its likeliest caption as it is, and the '
+    'best of that and five samples. Test split.'
+)
+baseline = 'as it is'
+_model = f'{_second}/{_eyes}/seed0/model'
 arms = [
-    dict(name=name, checkpoint=f'{_second}/{arm}/seed0/model')
-    for name, arm in (('SPARC', 'sparc'), ('SPARC+', 'sparc_plus'))
-]
-_test = dict(type='Scenes', split='test', size=64, num_images=300)
-_how = dict(type='Captioning', dataset=_test, meteor=False)
-tasks = [
-    _how,
+    dict(name='as it is', checkpoint=_model),
     *(
         dict(
-            _how,
-            name=f'captioning_by_{by}',
-            choose=dict(type='Rerank', by=by, num_samples=5),
+            name=f'by {by}',
+            checkpoint=_model,
+            tasks=dict(
+                captioning=dict(
+                    choose=dict(type='Rerank', by=by, num_samples=5)
+                ),
+                # It asks the captioner itself.
+                attribution=None,
+            ),
         )
-        for by in ('grounding', 'likelihood')
+        for by in ('likelihood', 'grounding')
     ),
+]
+_test = dict(type='Scenes', split='test', size=64, num_images=300)
+tasks = [
+    dict(type='Captioning', dataset=_test, meteor=False),
     dict(type='Attribution', dataset=_test),
 ]

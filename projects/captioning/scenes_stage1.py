@@ -14,7 +14,6 @@ note = (
     'projector learns, from captions and questions. Test split.'
 )
 seeds = 2
-options = {'custom_hooks': []}
 baseline = 'CLIP'
 _config = 'projects/captioning/configs/smollm2_vitmini_scenes_stage1.py'
 _eyes = 'model.eyes'

@@ -14,7 +14,6 @@ note = (
     'low-rank layers learn, from captions and questions. Test split.'
 )
 seeds = 2
-options = {'custom_hooks': []}
 baseline = 'CLIP'
 _config = 'projects/captioning/configs/smollm2_vitmini_scenes_stage2.py'
 _eyes, _start = 'model.eyes', 'model.init_cfg.checkpoint'

@@ -5,7 +5,7 @@ from sparc_vlm.study.arm import Arm, set_aside, shortened
 from sparc_vlm.study.flags import split_flags, task_config
 from sparc_vlm.study.measure import measure, read_sheet, write_sheet
 from sparc_vlm.study.models import open_model
-from sparc_vlm.study.plan import Study, build_tasks, choose
+from sparc_vlm.study.plan import Study, build_tasks, choose, tasks_by_arm
 from sparc_vlm.study.progress import study_progress
 from sparc_vlm.study.report import write_report
 from sparc_vlm.study.run import Failure, Runner
@@ -28,6 +28,7 @@ __all__ = [
     'split_flags',
     'study_progress',
     'task_config',
+    'tasks_by_arm',
     'write_report',
     'write_sheet',
 ]

@@ -67,7 +67,8 @@ def finished(
     weights = weights_of(arm, run)
     paths = sorted((run / 'results').glob(f'*{SHEET}'))
     there = [sheet for path in paths if (sheet := read_sheet(path))]
-    wanted = (evaluation_settings(task, weights) for task in study.tasks)
+    tasks = study.tasks_of(arm)
+    wanted = (evaluation_settings(task, weights) for task in tasks)
     return {
         sheet['name']: sheet
         for settings in wanted

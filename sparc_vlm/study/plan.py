@@ -12,7 +12,9 @@ from mmengine.config import Config
 
 from sparc_vlm.engine import load_config, task_loop
 from sparc_vlm.engine.config_error import ConfigError, nearest
+from sparc_vlm.engine.signatures import arguments
 from sparc_vlm.errors import UserError
+from sparc_vlm.registry import TASKS
 from sparc_vlm.study.arm import Arm
 
 
@@ -30,6 +32,8 @@ class StudyArm:
         checkpoint: A finished model, as `open_model` takes it.
         value: Where it stands on the axis of a sweep.
         note: What the page says about it.
+        tasks: Changes to the study's tasks for it alone, by their names;
+            None where one is not for it.
     """
 
     name: str
@@ -40,6 +44,7 @@ class StudyArm:
     checkpoint: str | None = None
     value: float | None = None
     note: str = ''
+    tasks: dict[str, dict[str, Any] | None] = field(default_factory=dict)
 
     @property
     def folder(self) -> str:
@@ -111,6 +116,46 @@ class Study:
             if turn < len(arm.seeds)
         ]
 
+    def tasks_of(self, arm: StudyArm) -> tuple[dict[str, Any], ...]:
+        """Configs of the tasks that an arm is measured by.
+
+        Args:
+            arm: One of the arms.
+        """
+        changes = [arm.tasks.get(task_name(t), {}) for t in self.tasks]
+        return tuple(
+            _merged(task, own) if own else task
+            for task, own in zip(self.tasks, changes, strict=True)
+            if own is not None
+        )
+
+
+def task_name(config: dict[str, Any]) -> str:
+    """What a task will be called.
+
+    Args:
+        config: Of TASKS; what is none is left to whoever builds it.
+    """
+    kind = str(config.get('type'))
+    build = TASKS.get(kind)
+    taken = (arguments(build) if build else None) or {}
+    default = taken['name'].default if 'name' in taken else kind
+    return config.get('name', default)
+
+
+def _merged(task: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A task's config with changes, merged as those of a recipe are."""
+    merged = Config(dict(task))
+    try:
+        merged.merge_from_dict(changes)
+    except (KeyError, TypeError) as error:
+        said = ' '.join(str(error).split())
+        raise ConfigError(
+            f'the task {task_name(task)} cannot be changed by {changes}: '
+            f'{said}'
+        ) from error
+    return merged.to_dict()
+
 
 def filled(value: Any, seed: int) -> Any:
     """An option's value at a seed.
@@ -164,3 +209,29 @@ def build_tasks(
         raise ConfigError(
             f'a task cannot be built: {" ".join(str(error).split())}'
         ) from error
+
+
+def tasks_by_arm(study: Study) -> dict[str, list[Any]]:
+    """The tasks of every arm, by its name, built; what is alike is one task.
+
+    Args:
+        study: Whose arms.
+
+    Raises:
+        UserError: One cannot be built.
+    """
+    shared = build_tasks(study.tasks)
+    known = list(zip(study.tasks, shared, strict=True))
+    found: dict[str, list[Any]] = {}
+    for arm in study.arms:
+        found[arm.name] = []
+        for config in study.tasks_of(arm):
+            task = next((t for told, t in known if told == config), None)
+            if task is None:
+                try:
+                    (task,) = build_tasks([config])
+                except UserError as error:
+                    raise ConfigError(f'arm {arm.name}: {error}') from error
+                known.append((config, task))
+            found[arm.name].append(task)
+    return found

@@ -114,6 +114,12 @@ def _details(report: dict[str, Any]) -> list[str]:
             f', {k}={v}' for k, v in arm.get('options', {}).items()
         )
         said += ''.join(f' {flag}' for flag in arm.get('flags', []))
+        said += ''.join(
+            f'; {task}: not measured'
+            if changes is None
+            else f'; {task} with `{changes}`'
+            for task, changes in arm['tasks'].items()
+        )
         lines.append(said + (f'. {arm["note"]}' if arm['note'] else ''))
     count = sum(len(arm['seeds']) for arm in report['arms'].values())
     for found in report['skipped']:

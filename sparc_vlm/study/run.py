@@ -65,7 +65,7 @@ class Runner:
 
     Attributes:
         study: What to do.
-        tasks: Built, in the order of the study's.
+        tasks: Of each arm by its name, built, as `tasks_by_arm` returns.
         work_dir: Where everything is kept: `<arm>/seed<n>`.
         root: Holds `tools/train.py`.
         progress: Told how far it has come.
@@ -76,7 +76,7 @@ class Runner:
     """
 
     study: Study
-    tasks: list[Any]
+    tasks: dict[str, list[Any]]
     work_dir: Path
     root: Path
     progress: StudyProgress
@@ -146,7 +146,7 @@ class Runner:
         """Trains and measures; returns whether there was anything to do."""
         worked = False
         there = finished(self.study, arm, seed, self.work_dir, self.root)
-        if len(there) == len(self.study.tasks):
+        if len(there) == len(self.tasks[arm.name]):
             return False
         if arm.checkpoint is None:
             training = arm.run(seed, self.work_dir, self.root)
@@ -191,7 +191,9 @@ class Runner:
         weights = weights_of(arm, run)
         wanted = [
             (task, settings)
-            for task, config in zip(self.tasks, self.study.tasks, strict=True)
+            for task, config in zip(
+                self.tasks[arm.name], self.study.tasks_of(arm), strict=True
+            )
             if read_sheet(
                 sheet_path(run, task.name),
                 settings := evaluation_settings(config, weights),

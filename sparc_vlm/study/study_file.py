@@ -20,7 +20,7 @@ from sparc_vlm.recipe import use_data
 from sparc_vlm.study.arm import flatten, shortened
 from sparc_vlm.study.flags import task_config
 from sparc_vlm.study.models import check_model
-from sparc_vlm.study.plan import Study, StudyArm, filled
+from sparc_vlm.study.plan import Study, StudyArm, filled, task_name
 
 FIELDS = (
     *('title', 'note', 'arms', 'baseline', 'tasks', 'pictures'),
@@ -28,9 +28,11 @@ FIELDS = (
 )
 ARM_FIELDS = (
     *('name', 'config', 'seeds', 'options', 'steps', 'checkpoint'),
-    *('data', 'val_data', 'value', 'note'),
+    *('data', 'val_data', 'value', 'note', 'tasks'),
 )
-TRAINING_FIELDS = {*ARM_FIELDS} - {'name', 'checkpoint', 'value', 'note'}
+TRAINING_FIELDS = {*ARM_FIELDS} - {
+    *('name', 'checkpoint', 'value', 'note', 'tasks')
+}
 
 
 def read_study(path: str | Path, root: Path, has_work: bool = True) -> Study:
@@ -70,7 +72,7 @@ def read_study(path: str | Path, root: Path, has_work: bool = True) -> Study:
             raise ConfigError(
                 f'{path}: there is no arm {name}{nearest(name, names)}'
             )
-    return Study(
+    study = Study(
         content.get('title', Path(path).stem.replace('_', ' ')),
         arms,
         tuple(task_config(task) for task in content['tasks']),
@@ -78,6 +80,9 @@ def read_study(path: str | Path, root: Path, has_work: bool = True) -> Study:
         pictures,
         content.get('note', ''),
     )
+    for arm in arms:
+        _check_tasks(arm, study)
+    return study
 
 
 def _arm(
@@ -91,7 +96,11 @@ def _arm(
         raise ConfigError(f'an arm has no name: {own}')
     name = own['name']
     _known(own, ARM_FIELDS, f'arm {name}')
-    more = {'value': own.get('value'), 'note': own.get('note', '')}
+    more = {
+        'value': own.get('value'),
+        'note': own.get('note', ''),
+        'tasks': own.get('tasks') or {},
+    }
     if own.get('checkpoint'):
         checkpoint = str(own['checkpoint'])
         without = sorted(TRAINING_FIELDS & set(own))
@@ -121,6 +130,31 @@ def _arm(
     if has_work:
         _check_recipe(arm, data, both.get('val_data'))
     return arm
+
+
+def _check_tasks(arm: StudyArm, study: Study) -> None:
+    """Whether an arm's changes to tasks are of tasks that are there."""
+    names = [task_name(task) for task in study.tasks]
+    for name, changes in arm.tasks.items():
+        if name not in names:
+            raise ConfigError(
+                f'arm {arm.name}: the study has no task {name}'
+                f'{nearest(name, names)}'
+            )
+        for key in {'name', 'type'} & {*(changes or ())}:
+            raise ConfigError(
+                f'arm {arm.name}: {key} of the task {name} stays, since arms '
+                'are compared by tasks of one name: give the study another '
+                'task'
+            )
+    try:
+        own = study.tasks_of(arm)
+    except ConfigError as error:
+        raise ConfigError(f'arm {arm.name}: {error}') from error
+    if not own:
+        raise ConfigError(
+            f'arm {arm.name} has no task left: keep one, or leave out the arm'
+        )
 
 
 def _check_recipe(

@@ -154,6 +154,7 @@ def _made(
         'note': arm.note,
         'value': arm.value,
         'checkpoint': arm.checkpoint,
+        'tasks': arm.tasks,
     }
     if arm.checkpoint is not None:
         return about
@@ -260,7 +261,8 @@ def _missing(study: Study, sheets: Sheets) -> list[str]:
             found.append(arm.name)
             continue
         for seed in arm.seeds:
-            done, all_tasks = len(own.get(seed, ())), len(study.tasks)
+            done = len(own.get(seed, ()))
+            all_tasks = len(study.tasks_of(arm))
             if done < all_tasks:
                 said = f'{arm.name}, seed {seed}'
                 found.append(f'{said} ({done} of {all_tasks} tasks)')

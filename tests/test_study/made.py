@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from sparc_vlm import hub
 from sparc_vlm.datasets.tokenizer import CaptionTokenizer
-from sparc_vlm.study import Runner, build_tasks, figures, read_study
+from sparc_vlm.study import Runner, figures, read_study, tasks_by_arm
 from sparc_vlm.study import run as running
 from sparc_vlm.study.plan import StudyArm
 from sparc_vlm.study.progress import StudyProgress
@@ -112,7 +112,7 @@ def runner_of(path, work_dir, lines=None, **more):
     console = Console(file=io.StringIO())
     progress = StudyProgress(len(study.units), Progress(console=console))
     progress.say = (lines if lines is not None else []).append
-    tasks = build_tasks(study.tasks)
+    tasks = tasks_by_arm(study)
     return Runner(study, tasks, work_dir, ROOT, progress, **more)
 
 

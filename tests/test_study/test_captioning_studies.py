@@ -2,7 +2,7 @@
 
 import pytest
 
-from sparc_vlm.study import build_tasks, read_study
+from sparc_vlm.study import build_tasks, read_study, tasks_by_arm
 from tests.test_datasets.made import write_coco, write_karpathy
 from tests.test_study.made import ROOT, leave_models
 
@@ -73,13 +73,27 @@ def test_can_be_begun(places, stage):
 def test_choices_are_measured_on_finished_captioners(places):
     _, values = places
     study = read_study(FOLDER / 'scenes_choice.py', ROOT)
-    assert [arm.checkpoint for arm in study.arms] == [
-        f'{values["STAGE2"]}/{arm}/seed0/model'
-        for arm in ('sparc', 'sparc_plus')
-    ]
-    assert [task.name for task in build_tasks(study.tasks)] == [
-        'captioning',
-        'captioning_by_grounding',
-        'captioning_by_likelihood',
-        'attribution',
-    ]
+    model = f'{values["STAGE2"]}/sparc_plus/seed0/model'
+    assert {arm.checkpoint for arm in study.arms} == {model}
+    tasks = tasks_by_arm(study)
+    assert list(tasks) == ['as it is', 'by likelihood', 'by grounding']
+    plain, attribution = tasks['as it is']
+    assert (plain.name, attribution.name) == ('captioning', 'attribution')
+    assert plain.chooser is None
+    for by in ('likelihood', 'grounding'):
+        (task,) = tasks[f'by {by}']
+        assert task.name == 'captioning'
+        assert task.chooser.by == by
+        assert len(task.source) == len(plain.source)
+    # Colours and places are no nouns of scenes.
+    words = 'an orange ring in the right corner of the picture'.split()
+    assert task.chooser.find_nouns(words, '') == [2]
+
+
+@pytest.mark.parametrize('places', ['scenes'], indirect=True)
+@pytest.mark.parametrize('stage', [1, 2])
+def test_captions_are_shown_while_training(places, stage):
+    study = read_study(FOLDER / f'scenes_stage{stage}.py', ROOT)
+    for arm in study.arms:
+        (hook,) = arm.recipe.custom_hooks
+        assert hook.type == 'CaptionSampleHook'

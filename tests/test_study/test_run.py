@@ -196,3 +196,27 @@ def test_finished_models_are_measured_alone(trainer, tmp_path):
     assert len(trainer.started) == 3
     found = tmp_path / 'work/theirs/seed0/results/retrieval.json.gz'
     assert read_sheet(found)['metrics']['i2t_r10'] > 0
+
+
+def test_arms_that_are_measured_differently_are_compared(trainer, tmp_path):
+    """The same samples in two ways have a difference with an interval."""
+    more = (
+        "arms[1]['tasks'] = dict(\n"
+        '    retrieval=dict(captions_per_image=1), pointing=None)\n'
+    )
+    path = write_study(tmp_path, STUDY + more)
+    runner = run(path, tmp_path / 'work')
+    assert runner.failures == []
+    write_report(runner.study, tmp_path / 'work', tmp_path / 'out', ROOT, [])
+    report = json.loads((tmp_path / 'out/results.json').read_text())
+    assert report['missing'] == []
+    found = report['arms']['SPARC']
+    assert list(found['metrics']) == ['retrieval']
+    assert found['tasks']['pointing'] is None
+    assert found['metrics']['retrieval']['i2t_r1']['difference']['interval']
+    said = (tmp_path / 'out/page.md').read_text()
+    assert "retrieval with `{'captions_per_image': 1}`" in said
+    assert 'pointing: not measured' in said
+    lines = []
+    run(path, tmp_path / 'work', lines)
+    assert 'SPARC, seed 0: done; 2 of 3' in lines

@@ -2,7 +2,7 @@ import pytest
 
 from sparc_vlm.engine import ConfigError
 from sparc_vlm.errors import UserError
-from sparc_vlm.study import build_tasks, choose, read_study
+from sparc_vlm.study import build_tasks, choose, read_study, tasks_by_arm
 from sparc_vlm.study.plan import filled
 from tests.test_study.made import ROOT, STUDY, write_study
 
@@ -112,6 +112,27 @@ def test_texts_anywhere_in_a_value_are_filled():
         ("arms[0]['checkpoint'] = 'x'", 'takes no config and no seeds'),
         ("arms = [dict(name='a', checkpoint='no/where')]", 'no model at'),
         ("tasks = ['retrival:scenes:']", 'did you mean retrieval'),
+        (
+            "arms[0]['tasks'] = dict(retrival={})",
+            'arm CLIP: the study has no task retrival; did you mean retrieval',
+        ),
+        (
+            "arms[0]['tasks'] = dict(pointing=dict(name='other'))",
+            'arm CLIP: name of the task pointing stays',
+        ),
+        (
+            "arms[0]['tasks'] = dict(pointing=None, retrieval=None)",
+            'arm CLIP has no task left',
+        ),
+        (
+            "arms[0]['tasks'] = dict(pointing=dict(type=dict(a=1)))",
+            'arm CLIP: type of the task pointing stays',
+        ),
+        (
+            "tasks[0]['batch_size'] = 3\n"
+            "arms[0]['tasks'] = dict(retrieval=dict(batch_size=dict(a=1)))",
+            'arm CLIP: the task retrieval cannot be changed by',
+        ),
     ],
 )
 def test_mistakes_are_said_before_any_work(tmp_path, more, said):
@@ -136,6 +157,40 @@ def test_mistakes_are_said_before_any_work(tmp_path, more, said):
 def test_tasks_that_cannot_be_built(tmp_path, more, said):
     with pytest.raises(UserError, match=said):
         build_tasks(read(tmp_path, more).tasks)
+
+
+def test_an_arm_may_be_measured_in_its_own_way(tmp_path):
+    study = read(
+        tmp_path,
+        "tasks[1]['name'] = 'here'\n"
+        "arms[1]['tasks'] = dict(retrieval=dict(\n"
+        '    batch_size=2, dataset=dict(num_images=4)), here=None)\n',
+    )
+    clip, sparc = study.arms
+    assert study.tasks_of(clip) == study.tasks
+    retrieval, pointing = study.tasks
+    scenes = {**retrieval['dataset'], 'num_images': 4}
+    assert study.tasks_of(sparc) == (
+        {**retrieval, 'batch_size': 2, 'dataset': scenes},
+    )
+    tasks = tasks_by_arm(study)
+    assert [task.name for task in tasks['CLIP']] == ['retrieval', 'here']
+    assert [task.name for task in tasks['SPARC']] == ['retrieval']
+    assert tasks['SPARC'][0].batch_size == 2
+    assert len(tasks['SPARC'][0].source) == 4
+
+
+def test_what_is_alike_is_one_task(tmp_path):
+    change = "arm['tasks'] = dict(pointing=dict(batch_size=2))\n"
+    study = read(tmp_path, f'for arm in arms:\n    {change}del arm\n')
+    clip, sparc = tasks_by_arm(study).values()
+    assert all(a is b for a, b in zip(clip, sparc, strict=True))
+
+
+def test_a_change_that_no_task_takes(tmp_path):
+    more = "arms[1]['tasks'] = dict(pointing=dict(k=3))"
+    with pytest.raises(ConfigError, match='arm SPARC: a task cannot be built'):
+        tasks_by_arm(read(tmp_path, more))
 
 
 def test_choosing_arms(tmp_path):
