@@ -58,3 +58,4 @@ tasks = [
     f'captioning:coco:{_coco}',
     f'pope:coco:{_coco},max_images=200',
 ]
+pictures = dict(dataset=f'coco:{_coco}')

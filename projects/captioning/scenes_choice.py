@@ -37,3 +37,4 @@ tasks = [
     dict(type='Captioning', dataset=_test, meteor=False),
     dict(type='Attribution', dataset=_test),
 ]
+pictures = dict(dataset=_test)

@@ -52,3 +52,4 @@ tasks = [
         kinds=('random', 'similar'),
     ),
 ]
+pictures = dict(dataset=_test)

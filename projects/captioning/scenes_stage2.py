@@ -62,3 +62,4 @@ tasks = [
         kinds=('random', 'similar'),
     ),
 ]
+pictures = dict(dataset=_test)

@@ -17,6 +17,7 @@ from sparc_vlm.study.models import open_model
 from sparc_vlm.study.plan import Study, StudyArm
 from sparc_vlm.study.summary import Sheets
 from sparc_vlm.study.tables import TextTable, columns_of, heading_of
+from sparc_vlm.study.written import add_captions, writers
 from sparc_vlm.visualization.comparison import telling_caption
 from sparc_vlm.visualization.maps import compare_word_maps, word_maps
 from sparc_vlm.visualization.report import Page
@@ -95,15 +96,15 @@ def add_pictures(
 ) -> None:
     """What each arm sees in some pictures.
 
-    Of a detector what it finds, of others heat maps and the captions that
-    they retrieve first.
+    Of a detector what it finds, of a captioner what it wrote, of others heat
+    maps and the captions that they retrieve first.
 
     Args:
         page: Where they are added.
         study: Its `pictures` say which; nothing is added without. For
             detectors, `words` says what to look for and `threshold` from
             which score on it is shown.
-        sheets: What was found; retrieval knows the captions.
+        sheets: What was found; retrieval and captioning know the captions.
         work_dir: Where the models are.
     """
     if not study.pictures:
@@ -112,6 +113,12 @@ def add_pictures(
     arms = [a for a in study.arms if a.name in chosen and a.name in sheets]
     source = DATASETS.build(dict(study.pictures['dataset']))
     indices = study.pictures.get('indices') or range(PICTURES)
+    authors = writers([arm.name for arm in arms], sheets)
+    if authors:
+        add_captions(page, source, indices, authors, sheets)
+        arms = [arm for arm in arms if arm.name not in authors]
+    if not arms:
+        return
     there = [a for a in arms if _is_there(a, sheets, work_dir)]
     models = {arm.name: _model(arm, sheets, work_dir) for arm in there}
     deleted = [arm.name for arm in arms if arm not in there]

@@ -42,33 +42,41 @@ def as_text(cells: Cells, title: str = '', note: str = '') -> str:
     return '\n'.join(lines)
 
 
-def as_markdown(cells: Cells, title: str = '', note: str = '') -> str:
+def as_markdown(
+    cells: Cells, title: str = '', note: str = '', is_text: bool = False
+) -> str:
     """As a Markdown table; what is marked is bold.
 
     Args:
         cells: Heading and rows.
         title: Stands above.
         note: Stands below.
+        is_text: Whether cells are sentences, which stand from the left.
     """
     rows = [
         [cell.replace('|', '\\|') for cell in row]
         for row in cells(('**', '**'))
     ]
     lines = [' | '.join(row).join(('| ', ' |')) for row in rows]
-    rule = '|---|' + '---:|' * (len(rows[0]) - 1)
+    column = '---|' if is_text else '---:|'
+    rule = '|---|' + column * (len(rows[0]) - 1)
     parts = [f'**{title}**\n'] if title else []
     parts += [lines[0], rule, *lines[1:]]
     parts += [f'\n{note}'] if note else []
     return '\n'.join(parts)
 
 
-def as_html(cells: Cells, title: str = '', note: str = '') -> str:
+def as_html(
+    cells: Cells, title: str = '', note: str = '', is_text: bool = False
+) -> str:
     """As an HTML table that scrolls where it is too wide.
 
     Args:
         cells: Heading and rows.
         title: Stands above.
         note: Stands below.
+        is_text: Whether cells are sentences: from the left, in lines, and
+            what is marked in red.
     """
     opened, closed = '\x02', '\x03'
     rows = [
@@ -85,7 +93,8 @@ def as_html(cells: Cells, title: str = '', note: str = '') -> str:
         body += f'<tr><th>{row[0]}</th>{shown}</tr>\n'
     above = f'<caption>{escape(title)}</caption>' if title else ''
     below = f'<p class="note">{escape(note)}</p>' if note else ''
+    opening = '<table class="texts">' if is_text else '<table>'
     return (
-        f'<div class="wide"><table>{above}<thead><tr>{head}</tr></thead>'
+        f'<div class="wide">{opening}{above}<thead><tr>{head}</tr></thead>'
         f'<tbody>\n{body}</tbody></table></div>{below}'
     )

@@ -35,6 +35,8 @@ th, td { padding: .32rem .9rem; text-align: right; white-space: nowrap;
 th:first-child { text-align: left; font-weight: 500; }
 thead th { border-bottom: 2px solid #1d2129; font-weight: 600; }
 tbody tr + tr > * { border-top: 1px solid #eceef1; }
+.texts td { text-align: left; white-space: normal; }
+.texts b { color: #b3261e; }
 figure { margin: 1.2rem 0; overflow-x: auto; }
 figure img { max-width: 100%; height: auto; }
 figcaption, .note { color: #5a6270; font-size: .9rem; }

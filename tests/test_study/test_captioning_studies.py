@@ -2,6 +2,8 @@
 
 import pytest
 
+from sparc_vlm.evaluation import Captioning
+from sparc_vlm.registry import DATASETS
 from sparc_vlm.study import build_tasks, read_study, tasks_by_arm
 from tests.test_datasets.made import write_coco, write_karpathy
 from tests.test_study.made import ROOT, leave_models
@@ -60,13 +62,18 @@ def test_can_be_begun(places, stage):
         assert start == (first if stage == 2 else None)
         seen = told.get('model.eyes.vision.init_cfg.checkpoint')
         assert seen == (f'{first}/eyes' if at_random and stage == 2 else None)
-    *_, pope = build_tasks(study.tasks)
+    tasks = build_tasks(study.tasks)
+    *_, pope = tasks
     # Questions about classes that are all as common, and of few pictures.
     if name == 'scenes':
         assert pope.kinds == ('random', 'similar')
         assert len(pope.indices) == 200
     else:
         assert study.tasks[-1]['max_images'] == 200
+    # What was written of the pictures that are shown is known.
+    shown = DATASETS.build(dict(study.pictures['dataset']))
+    captioned = [t.source for t in tasks if isinstance(t, Captioning)]
+    assert shown.key(0) in [source.key(0) for source in captioned]
 
 
 @pytest.mark.parametrize('places', ['scenes'], indirect=True)
