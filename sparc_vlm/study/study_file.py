@@ -135,6 +135,14 @@ def _arm(
 def _check_tasks(arm: StudyArm, study: Study) -> None:
     """Whether an arm's changes to tasks are of tasks that are there."""
     names = [task_name(task) for task in study.tasks]
+    told = [arm.tasks]
+    if isinstance(arm.tasks, dict):
+        told = [own for own in arm.tasks.values() if own is not None]
+    if not all(isinstance(own, dict) for own in told):
+        raise ConfigError(
+            f'arm {arm.name}: tasks is a dict of dicts, the changes to each '
+            "of the study's tasks by its name, or None for one left out"
+        )
     for name, changes in arm.tasks.items():
         if name not in names:
             raise ConfigError(

@@ -112,6 +112,8 @@ def test_texts_anywhere_in_a_value_are_filled():
         ("arms[0]['checkpoint'] = 'x'", 'takes no config and no seeds'),
         ("arms = [dict(name='a', checkpoint='no/where')]", 'no model at'),
         ("tasks = ['retrival:scenes:']", 'did you mean retrieval'),
+        ("arms[0]['tasks'] = ['retrieval']", 'tasks is a dict of dicts'),
+        ("arms[0]['tasks'] = dict(retrieval=3)", 'tasks is a dict of dicts'),
         (
             "arms[0]['tasks'] = dict(retrival={})",
             'arm CLIP: the study has no task retrival; did you mean retrieval',
