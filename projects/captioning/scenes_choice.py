@@ -32,9 +32,16 @@ arms = [
         for by in ('likelihood', 'grounding')
     ),
 ]
-_test = dict(type='Scenes', split='test', size=64, num_images=300)
+_test = dict(
+    type='Scenes', split='test', size=64, num_images=300, style='full'
+)
 tasks = [
-    dict(type='Captioning', dataset=_test, meteor=False),
+    dict(
+        type='Captioning',
+        dataset=_test,
+        meteor=False,
+        max_new_tokens=60,
+    ),
     dict(type='Attribution', dataset=_test),
 ]
 pictures = dict(dataset=_test)

@@ -51,9 +51,16 @@ arms = [
     dict(name=name, config=_config, options=options)
     for name, options in _starts.items()
 ]
-_test = dict(type='Scenes', split='test', size=64, num_images=500)
+_test = dict(
+    type='Scenes', split='test', size=64, num_images=500, style='full'
+)
 tasks = [
-    dict(type='Captioning', dataset=_test, meteor=False),
+    dict(
+        type='Captioning',
+        dataset=_test,
+        meteor=False,
+        max_new_tokens=60,
+    ),
     # Many questions a picture, so fewer pictures; the kinds are those that
     # names alone do not answer on scenes.
     dict(
