@@ -13,6 +13,7 @@ from PIL import Image
 from sparc_vlm.errors import UserError
 from sparc_vlm.registry import DATASETS
 from sparc_vlm.study.found import THRESHOLD, found_figure
+from sparc_vlm.study.kept import drawing_path, weights_of
 from sparc_vlm.study.models import open_model
 from sparc_vlm.study.plan import Study, StudyArm
 from sparc_vlm.study.summary import Sheets
@@ -136,25 +137,44 @@ def add_pictures(
         'not trained on, and were not chosen by their result. Below each, '
         'the caption that every model retrieves first for it.'
     )
-    if deleted:
+    names = [arm.name for arm in arms]
+    weights = [weights_of(arm, _run(arm, sheets, work_dir)) for arm in arms]
+    drawn = {
+        index: drawing_path(work_dir, weights, source.key(index))
+        for index in indices
+    }
+    if deleted and not all(path.is_file() for path in drawn.values()):
         page.text(f'No maps of {", ".join(deleted)}: the models are deleted.')
-    for index in indices:
-        image, caption = source.image(index), _caption(source, index)
-        maps = {}
-        for name, model in models.items():
-            if name in finders:
-                continue
-            try:
-                maps[name] = word_maps(model, image, caption)
-            except UserError as error:
-                page.text(f'{name} draws no maps: {error}.')
-        if maps:
-            figure = compare_word_maps(maps, 'omit')
-            page.figure(shrunk(figure), f'maps-{index}')
-        names = [arm.name for arm in arms]
+    for index, path in drawn.items():
+        if deleted and path.is_file():
+            page.figure(path, f'maps-{index}')
+        else:
+            maps = _maps(page, source, index, models)
+            if maps:
+                picture = shrunk(compare_word_maps(maps, 'omit'))
+                page.figure(picture, f'maps-{index}')
+            if len(maps) == len(arms):
+                path.parent.mkdir(exist_ok=True)
+                picture.save(path)
         table = _top_captions(source, index, names, sheets)
         if table is not None:
             page.table(table)
+
+
+def _maps(
+    page: Page, source: Any, index: int, models: dict[str, Any]
+) -> dict[str, Any]:
+    """The maps of a picture, of each model that draws any."""
+    image, caption = source.image(index), _caption(source, index)
+    maps = {}
+    for name, model in models.items():
+        if hasattr(model, 'detect'):
+            continue
+        try:
+            maps[name] = word_maps(model, image, caption)
+        except UserError as error:
+            page.text(f'{name} draws no maps: {error}.')
+    return maps
 
 
 def _add_found(
@@ -182,18 +202,18 @@ def _add_found(
             page.figure(shrunk(figure), f'found-{index}')
 
 
-def _folder(arm: StudyArm, sheets: Sheets, work_dir: Path) -> Path:
+def _run(arm: StudyArm, sheets: Sheets, work_dir: Path) -> Path:
     seed = next(iter(sheets[arm.name]))
-    return arm.place(seed, work_dir) / 'model'
+    return arm.place(seed, work_dir)
 
 
 def _is_there(arm: StudyArm, sheets: Sheets, work_dir: Path) -> bool:
     trained = arm.checkpoint is None
-    return not trained or _folder(arm, sheets, work_dir).is_dir()
+    return not trained or (_run(arm, sheets, work_dir) / 'model').is_dir()
 
 
 def _model(arm: StudyArm, sheets: Sheets, work_dir: Path) -> Any:
-    own = _folder(arm, sheets, work_dir)
+    own = _run(arm, sheets, work_dir) / 'model'
     return open_model(arm.checkpoint or str(own))
 
 

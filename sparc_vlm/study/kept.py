@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from sparc_vlm.files import write_json, write_text
@@ -42,6 +44,18 @@ def note_weights(run: Path, weights: str) -> None:
         weights: What `weights_of` returned.
     """
     write_text(run / WEIGHTS, f'{weights}\n')
+
+
+def drawing_path(work_dir: Path, weights: Sequence[str], key: str) -> Path:
+    """Where a drawing of models is kept, which stays when they are deleted.
+
+    Args:
+        work_dir: Of the study.
+        weights: Of the models that it shows, from `weights_of`.
+        key: Of the picture.
+    """
+    name = hashlib.sha256('\n'.join([*weights, key]).encode()).hexdigest()
+    return work_dir / 'drawn' / f'{name[:16]}.png'
 
 
 def finished(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 Scalars = dict[str, dict[int, float]]
 """Value by step, by the name of the scalar."""
@@ -100,6 +101,7 @@ def draw_curves(
     rows = -(-len(keys) // columns)
     figure = Figure(figsize=(3.4 * columns, 2.6 * rows), layout='constrained')
     axes = figure.subplots(rows, columns, squeeze=False)
+    lines: dict[str, Line2D] = {}
     for panel in axes.flat[len(keys) :]:
         panel.set_axis_off()
     for panel, (key, title) in zip(axes.flat, keys.items(), strict=False):
@@ -128,10 +130,19 @@ def draw_curves(
                 marker='o' if is_sparse else None,
                 markersize=3,
             )
-        if panel.lines:
-            panel.legend(fontsize=8 if len(runs) < 7 else 5, frameon=False)
-        else:
+            lines.setdefault(name, panel.lines[-1])
+        if not panel.lines:
             panel.text(
                 0.5, 0.5, 'not logged', ha='center', transform=panel.transAxes
             )
+    # One for all panels, where no line runs through it.
+    names = [name for name in runs if name in lines]
+    figure.legend(
+        [lines[name] for name in names],
+        names,
+        loc='outside lower center',
+        ncols=2 * columns,
+        fontsize=8,
+        frameon=False,
+    )
     return figure

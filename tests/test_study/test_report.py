@@ -1,4 +1,5 @@
 import json
+import shutil
 import statistics
 
 import pytest
@@ -64,6 +65,25 @@ def test_a_page_with_tables_and_figures(trainer, tmp_path):
     assert measured['versions']['torch'] == torch.__version__
     assert 'Measured on cpu: python' in markdown
     assert report['pictures']['retrieval'] == 6
+
+
+def test_maps_stay_when_models_are_deleted(trainer, tmp_path):
+    path, work = write_study(tmp_path, STUDY + PICTURES), tmp_path / 'work'
+    run(path, work)
+    _, page = report_of(path, work)
+    before = (page.parent / 'figures/maps-0.png').read_bytes()
+    shutil.rmtree(work / 'clip/seed0/model')
+    _, page = report_of(path, work)
+    assert (page.parent / 'figures/maps-0.png').read_bytes() == before
+    assert 'are deleted' not in page.read_text('utf-8')
+    # Other weights would have drawn something else.
+    (work / 'clip/seed0/weights.sha256').write_text('0\n')
+    for path_of_sheet in (work / 'clip/seed0/results').glob('*.json.gz'):
+        sheet = read_sheet(path_of_sheet)
+        sheet['settings']['weights'] = '0'
+        write_sheet(path_of_sheet, sheet)
+    _, page = report_of(path, work)
+    assert 'No maps of CLIP: the models' in page.read_text('utf-8')
 
 
 def test_it_says_where_and_with_what_each_arm_was_measured(
