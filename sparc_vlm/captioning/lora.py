@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,10 @@ def add_lora(
     }
     try:
         config = LoraConfig(task_type='CAUSAL_LM', **plain)
-        wrapped = get_peft_model(model, config)
+        with warnings.catch_warnings():
+            # peft asks transformers for something by its old name.
+            warnings.simplefilter('ignore', FutureWarning)
+            wrapped = get_peft_model(model, config)
     except (TypeError, ValueError) as error:
         said = ' '.join(str(error).split())
         raise UsageError(f'language.lora: {said}') from error
