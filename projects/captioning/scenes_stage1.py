@@ -6,15 +6,13 @@ CLIP SPARC SPARC+`. PRETRAINED names its work folder, if it is not
 work_dirs/scenes. scenes_stage2.py goes on from here.
 """
 
+_base_ = '_base_/scenes_tasks.py'
 _pretrained = '{{$PRETRAINED:work_dirs/scenes}}'
-custom_imports = dict(imports=['sparc_vlm.captioning'])
 title = 'Captions of drawn scenes, the projector alone'
 note = (
     'SmolLM2-135M behind frozen eyes of 5 layers, 128 wide; only the '
     'projector learns, from captions and questions. Test split.'
 )
-seeds = 2
-baseline = 'CLIP'
 _config = 'projects/captioning/configs/smollm2_vitmini_scenes_stage1.py'
 _eyes = 'model.eyes'
 _random = {
@@ -41,22 +39,3 @@ arms = [
     dict(name=name, config=_config, options=options)
     for name, options in _starts.items()
 ]
-_test = dict(
-    type='Scenes', split='test', size=64, num_images=500, style='full'
-)
-tasks = [
-    dict(
-        type='Captioning',
-        dataset=_test,
-        meteor=False,
-        max_new_tokens=60,
-    ),
-    # Many questions a picture, so fewer pictures; the kinds are those that
-    # names alone do not answer on scenes.
-    dict(
-        type='POPE',
-        dataset=dict(_test, num_images=200),
-        kinds=('random', 'similar'),
-    ),
-]
-pictures = dict(dataset=_test)

@@ -5,16 +5,14 @@ STAGE1 names its work folder, if it is not work_dirs/scenes_stage1, and
 PRETRAINED that of the eyes, see there.
 """
 
+_base_ = '_base_/scenes_tasks.py'
 _pretrained = '{{$PRETRAINED:work_dirs/scenes}}'
 _first = '{{$STAGE1:work_dirs/scenes_stage1}}'
-custom_imports = dict(imports=['sparc_vlm.captioning'])
 title = 'Captions of drawn scenes, projector and LoRA'
 note = (
     'SmolLM2-135M behind frozen eyes of 5 layers, 128 wide; projector and '
     'low-rank layers learn, from captions and questions. Test split.'
 )
-seeds = 2
-baseline = 'CLIP'
 _config = 'projects/captioning/configs/smollm2_vitmini_scenes_stage2.py'
 _eyes, _start = 'model.eyes', 'model.init_cfg.checkpoint'
 _stage1 = f'{_first}/{{}}/seed{{{{seed}}}}/model'
@@ -51,22 +49,3 @@ arms = [
     dict(name=name, config=_config, options=options)
     for name, options in _starts.items()
 ]
-_test = dict(
-    type='Scenes', split='test', size=64, num_images=500, style='full'
-)
-tasks = [
-    dict(
-        type='Captioning',
-        dataset=_test,
-        meteor=False,
-        max_new_tokens=60,
-    ),
-    # Many questions a picture, so fewer pictures; the kinds are those that
-    # names alone do not answer on scenes.
-    dict(
-        type='POPE',
-        dataset=dict(_test, num_images=200),
-        kinds=('random', 'similar'),
-    ),
-]
-pictures = dict(dataset=_test)

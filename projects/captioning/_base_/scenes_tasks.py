@@ -1,0 +1,24 @@
+"""What captioners of drawn scenes are measured by, after either stage."""
+
+_test = dict(
+    type='Scenes', split='test', size=64, num_images=500, style='full'
+)
+custom_imports = dict(imports=['sparc_vlm.captioning'])
+seeds = 2
+baseline = 'CLIP'
+tasks = [
+    dict(
+        type='Captioning',
+        dataset=_test,
+        meteor=False,
+        max_new_tokens=60,
+    ),
+    # Many questions a picture, so fewer pictures; the kinds are those that
+    # names alone do not answer on scenes.
+    dict(
+        type='POPE',
+        dataset=dict(_test, num_images=200),
+        kinds=('random', 'similar'),
+    ),
+]
+pictures = dict(dataset=_test)
