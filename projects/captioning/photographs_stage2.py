@@ -59,6 +59,6 @@ arms = [
 tasks = [
     f'captioning:karpathy:{_flickr8k},split=val,name=captioning_flickr8k',
     f'captioning:coco:{_coco}',
-    f'pope:coco:{_coco},max_images=200',
+    f'pope:coco:{_coco},max_images=100',
 ]
 pictures = dict(dataset=f'coco:{_coco}')

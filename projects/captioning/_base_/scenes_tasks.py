@@ -1,7 +1,7 @@
 """What captioners of drawn scenes are measured by, after either stage."""
 
 _test = dict(
-    type='Scenes', split='test', size=64, num_images=500, style='full'
+    type='Scenes', split='test', size=64, num_images=300, style='full'
 )
 custom_imports = dict(imports=['sparc_vlm.captioning'])
 seeds = 2
@@ -17,7 +17,7 @@ tasks = [
     # names alone do not answer on scenes.
     dict(
         type='POPE',
-        dataset=dict(_test, num_images=200),
+        dataset=dict(_test, num_images=100),
         kinds=('random', 'similar'),
     ),
 ]
