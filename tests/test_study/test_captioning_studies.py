@@ -67,9 +67,9 @@ def test_can_be_begun(places, stage):
     # Questions about classes that are all as common, and of few pictures.
     if name == 'scenes':
         assert pope.kinds == ('random', 'similar')
-        assert len(pope.indices) == 200
+        assert len(pope.indices) == 100
     else:
-        assert study.tasks[-1]['max_images'] == 200
+        assert study.tasks[-1]['max_images'] == 100
     # What was written of the pictures that are shown is known.
     shown = DATASETS.build(dict(study.pictures['dataset']))
     captioned = [t.source for t in tasks if isinstance(t, Captioning)]
