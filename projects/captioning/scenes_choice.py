@@ -6,8 +6,8 @@ STAGE2 names that study's work folder, if it is not work_dirs/scenes_stage2;
 EYES another of its arms by its folder, such as sparc.
 """
 
+_base_ = '_base_/scenes_tasks.py'
 _second, _eyes = '{{$STAGE2:work_dirs/scenes_stage2}}', '{{$EYES:sparc_plus}}'
-custom_imports = dict(imports=['sparc_vlm.captioning'])
 title = 'Captions of drawn scenes, chosen among samples'
 note = (
     'One captioner of two stages: its likeliest caption as it is, and the '
@@ -32,16 +32,8 @@ arms = [
         for by in ('likelihood', 'grounding')
     ),
 ]
-_test = dict(
-    type='Scenes', split='test', size=64, num_images=300, style='full'
-)
+_captioning, _ = _base_.tasks
 tasks = [
-    dict(
-        type='Captioning',
-        dataset=_test,
-        meteor=False,
-        max_new_tokens=60,
-    ),
-    dict(type='Attribution', dataset=_test),
+    _captioning,
+    dict(type='Attribution', dataset=_captioning['dataset']),
 ]
-pictures = dict(dataset=_test)

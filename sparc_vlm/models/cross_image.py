@@ -8,13 +8,11 @@ of the batch, grouped by the same token: the caption alone no longer decides.
 from __future__ import annotations
 
 import torch
-from mmengine import dist
 from torch import Tensor
 from torch.nn import functional as F
 
 from sparc_vlm.models.alignment import AlignmentFunction, group_patches
-from sparc_vlm.models.contrastive import unit
-from sparc_vlm.models.gather import global_sum
+from sparc_vlm.models.contrastive import average_tokens, unit
 from sparc_vlm.structures import PairEmbeddings
 
 
@@ -55,7 +53,4 @@ def cross_image_info_nce(
         logits = pairs.logit_scale.to(tokens.dtype) * torch.stack(matches, -1)
         losses = -F.log_softmax(logits, -1)[..., 0]
     losses = torch.where(pairs.token_mask, losses, 0.0)
-    lengths = pairs.token_mask.sum(1).clamp(min=1)
-    pairs_seen = lengths.new_full((), len(losses))
-    total = (losses.sum(1) / lengths).sum() * dist.get_world_size()
-    return total / global_sum(pairs_seen).clamp(min=1)
+    return average_tokens(losses, pairs.token_mask)
