@@ -19,7 +19,7 @@ seeds = 2
 # Of each of the two, so that an update has 16 pictures.
 options = {'custom_hooks': [], 'train_dataloader.batch_size': 8}
 baseline = 'CLIP'
-# About five minutes on two cores that compute in bfloat16.
+# Meant for five minutes on two cores that compute in bfloat16.
 steps = 110
 _config = 'projects/captioning/configs/smollm2_vitsmall_flickr8k_stage1.py'
 _eyes = 'model.eyes'

@@ -19,7 +19,7 @@ seeds = 2
 # Of each of the two, so that an update has 16 pictures.
 options = {'custom_hooks': [], 'train_dataloader.batch_size': 8}
 baseline = 'CLIP'
-# About ten minutes on two cores that compute in bfloat16.
+# Meant for ten minutes on two cores that compute in bfloat16.
 steps = 180
 _config = 'projects/captioning/configs/smollm2_vitsmall_flickr8k_stage2.py'
 _eyes, _start = 'model.eyes', 'model.init_cfg.checkpoint'

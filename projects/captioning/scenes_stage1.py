@@ -13,7 +13,7 @@ note = (
     'SmolLM2-135M behind frozen eyes of 5 layers, 128 wide; only the '
     'projector learns, from captions and questions. Test split.'
 )
-# About five minutes on two cores that compute in bfloat16.
+# Meant for five minutes on two cores that compute in bfloat16.
 steps = 110
 _config = 'projects/captioning/configs/smollm2_vitmini_scenes_stage1.py'
 _eyes = 'model.eyes'

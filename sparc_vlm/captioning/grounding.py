@@ -88,8 +88,8 @@ def nouns_for(classes: Iterable[str]) -> NounFinder:
     """Finds the nouns that may name a class of the data.
 
     Of COCO's classes, which people call by many words, all nouns; of others,
-    such as 'red circle', the last words. spaCy takes every third noun of a
-    scene's caption from 'orange', 'right' and the like.
+    such as 'red circle', the last words. spaCy takes 'orange', 'right'
+    and the like in a scene's caption for nouns.
 
     Args:
         classes: Of the data; without any, all nouns.
