@@ -25,6 +25,7 @@ from sparc_vlm.study import (  # noqa: E402
     Failure,
     Runner,
     best_device,
+    check_units,
     choose,
     read_study,
     study_progress,
@@ -60,6 +61,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help='do these arms; the page has whatever is there',
     )
     parser.add_argument(
+        '--seeds',
+        type=int,
+        nargs='+',
+        default=[],
+        metavar='N',
+        help='do these seeds; the page has whatever is there',
+    )
+    parser.add_argument(
         '--jobs',
         type=int,
         default=1,
@@ -89,11 +98,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if args.jobs < 1:
             raise UsageError(f'--jobs must be at least 1, got {args.jobs}')
-        study = read_study(args.study, ROOT, not args.report)
+        study = read_study(args.study, ROOT)
         if args.no_pictures:
             study = replace(study, pictures=None)
-        arms = choose(study, args.only)
-        tasks = {} if args.report else tasks_by_arm(study)
+        units = choose(study, args.only, args.seeds)
+        tasks = {}
+        if not args.report:
+            check_units(study, units, work_dir, ROOT)
+            tasks = tasks_by_arm(study)
     except UserError as error:
         console.print(f'error: {sentence(error)}', style='red', markup=False)
         return USAGE
@@ -101,9 +113,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not args.report:
         # As an interrupt: the training saves, and so can be gone on with.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        units = sum(len(arm.seeds) for arm in arms)
         try:
-            with study_progress(units) as progress:
+            with study_progress(len(units)) as progress:
                 runner = Runner(
                     study,
                     tasks,
@@ -114,7 +125,7 @@ def main(arguments: list[str] | None = None) -> int:
                     best_device(),
                 )
                 failures = runner.failures
-                runner.run(arms)
+                runner.run(units)
         except KeyboardInterrupt:
             console.print('interrupted; run it again to go on', style='red')
             return INTERRUPTED

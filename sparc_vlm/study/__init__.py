@@ -2,6 +2,7 @@
 
 from sparc_vlm.devices import best_device
 from sparc_vlm.study.arm import Arm, set_aside, shortened
+from sparc_vlm.study.checks import check_units
 from sparc_vlm.study.flags import split_flags, task_config
 from sparc_vlm.study.measure import measure, read_sheet, write_sheet
 from sparc_vlm.study.models import open_model
@@ -18,6 +19,7 @@ __all__ = [
     'Study',
     'best_device',
     'build_tasks',
+    'check_units',
     'choose',
     'measure',
     'open_model',

@@ -28,11 +28,15 @@ def weights_of(arm: StudyArm, run: Path) -> str:
     A model that was measured may be deleted: what `note_weights` wrote
     stands for it then.
     """
-    if arm.checkpoint is not None:
-        return identity(arm.checkpoint)
     noted = run / WEIGHTS
-    if not (run / 'model').is_dir() and noted.is_file():
-        return noted.read_text().strip()
+    before = noted.read_text().strip() if noted.is_file() else ''
+    if arm.checkpoint is not None:
+        own = identity(arm.checkpoint)
+        # The name alone where nothing is there, or where it is no path.
+        is_gone = own == arm.checkpoint and before.startswith(f'{own} ')
+        return before if is_gone else own
+    if before and not (run / 'model').is_dir():
+        return before
     return fingerprint(run / 'model')
 
 

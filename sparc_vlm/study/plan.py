@@ -28,7 +28,8 @@ class StudyArm:
         config: Path of its recipe; None for a finished model.
         options: Changes to the recipe, by dotted key, without the seed;
             '{seed}' in a value stands for it.
-        flags: `--data` and `--val-data` of its training.
+        data: `--data` of its training, each a data set.
+        val_data: `--val-data` of it.
         checkpoint: A finished model, as `open_model` takes it.
         value: Where it stands on the axis of a sweep.
         note: What the page says about it.
@@ -40,7 +41,8 @@ class StudyArm:
     seeds: tuple[int, ...]
     config: Path | None = None
     options: dict[str, Any] = field(default_factory=dict)
-    flags: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
+    val_data: str | None = None
     checkpoint: str | None = None
     value: float | None = None
     note: str = ''
@@ -51,6 +53,14 @@ class StudyArm:
         """A name for its files."""
         plain = self.name.lower().replace('+', ' plus ')
         return re.sub(r'[^a-z0-9.=-]+', '_', plain).strip('_')
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What its training is told of its data."""
+        flags = [part for own in self.data for part in ('--data', own)]
+        if self.val_data:
+            flags += ['--val-data', self.val_data]
+        return tuple(flags)
 
     @property
     def recipe(self) -> Config | None:
@@ -84,6 +94,10 @@ class StudyArm:
         )
 
 
+Unit = tuple[StudyArm, int]
+"""An arm at one of its seeds."""
+
+
 @dataclass(frozen=True)
 class Study:
     """What a study file says.
@@ -106,7 +120,7 @@ class Study:
     note: str = ''
 
     @property
-    def units(self) -> list[tuple[StudyArm, int]]:
+    def units(self) -> list[Unit]:
         """Every arm at every seed, the first seed of all arms first."""
         most = max(len(arm.seeds) for arm in self.arms)
         return [
@@ -172,19 +186,34 @@ def filled(value: Any, seed: int) -> Any:
     return value
 
 
-def choose(study: Study, names: Iterable[str]) -> list[StudyArm]:
-    """The arms of these names; all of them where none is named.
+def choose(
+    study: Study, names: Iterable[str] = (), seeds: Iterable[int] = ()
+) -> list[Unit]:
+    """Arms at their seeds, the first seed of all arms first.
+
+    Args:
+        study: What there is to choose from.
+        names: Of the arms that are wanted; all of them where none is named.
+        seeds: Those that are wanted; all of them where none is given.
 
     Raises:
-        ConfigError: There is no such arm.
+        ConfigError: There is no such arm, or none of them has such a seed.
     """
-    known = {arm.name: arm for arm in study.arms}
+    names, seeds = list(names), list(seeds)
+    known = [arm.name for arm in study.arms]
     for name in names:
         if name not in known:
             raise ConfigError(
                 f'there is no arm {name} in the study{nearest(name, known)}'
             )
-    return [known[name] for name in names] or list(study.arms)
+    own = [unit for unit in study.units if unit[0].name in (names or known)]
+    for wanted in seeds:
+        if all(seed != wanted for _, seed in own):
+            there = ', '.join(map(str, sorted({seed for _, seed in own})))
+            raise ConfigError(
+                f'no arm has the seed {wanted}: there are {there}'
+            )
+    return [unit for unit in own if not seeds or unit[1] in seeds]
 
 
 def build_tasks(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ from sparc_vlm.study.measure import (
     write_sheet,
 )
 from sparc_vlm.study.models import open_model
-from sparc_vlm.study.plan import Study, StudyArm
+from sparc_vlm.study.plan import Study, StudyArm, Unit
 from sparc_vlm.study.progress import Bar, StudyProgress
 
 
@@ -87,11 +87,11 @@ class Runner:
     _threads: int | None = None
     _measuring: Lock = field(default_factory=Lock)
 
-    def run(self, arms: list[StudyArm]) -> None:
-        """Trains and measures these arms, the first seed of all first.
+    def run(self, units: Iterable[Unit]) -> None:
+        """Trains and measures arms at seeds, in this order.
 
         Args:
-            arms: Some of the study's.
+            units: Some of the study's.
 
         Raises:
             KeyboardInterrupt: It was stopped; what was in work has ended.
@@ -102,13 +102,9 @@ class Runner:
             computing_with(self._threads),
             ThreadPoolExecutor(self.jobs) as workers,
         ):
-            units = [
-                workers.submit(self._unit, arm, seed)
-                for arm, seed in self.study.units
-                if arm in arms
-            ]
+            work = [workers.submit(self._unit, *unit) for unit in units]
             try:
-                for unit in as_completed(units):
+                for unit in as_completed(work):
                     unit.result()
             except BaseException:
                 self._stop.set()
@@ -203,8 +199,7 @@ class Runner:
         if not wanted:
             return False
         try:
-            if arm.checkpoint is None:
-                note_weights(run, weights)
+            note_weights(run, weights)
             own = arm.checkpoint or str(run / 'model')
             model = open_model(own, self.device)
             use_recipes_features(

@@ -13,14 +13,11 @@ from typing import Any
 
 from mmengine.config import DictAction
 
-from sparc_vlm.engine import check_config, load_config
+from sparc_vlm.engine import load_config
 from sparc_vlm.engine.config_error import ConfigError, nearest
-from sparc_vlm.errors import UserError
-from sparc_vlm.recipe import use_data
 from sparc_vlm.study.arm import flatten, shortened
 from sparc_vlm.study.flags import task_config
-from sparc_vlm.study.models import check_model
-from sparc_vlm.study.plan import Study, StudyArm, filled, task_name
+from sparc_vlm.study.plan import Study, StudyArm, task_name
 
 FIELDS = (
     *('title', 'note', 'arms', 'baseline', 'tasks', 'pictures'),
@@ -35,18 +32,19 @@ TRAINING_FIELDS = {*ARM_FIELDS} - {
 }
 
 
-def read_study(path: str | Path, root: Path, has_work: bool = True) -> Study:
-    """Reads a study file and checks all that can be checked at once.
+def read_study(path: str | Path, root: Path) -> Study:
+    """Reads a study file and checks what it says.
+
+    Whether its recipes can be trained is for `check_units`: a page alone
+    takes neither their data nor what they start from.
 
     Args:
         path: The file.
         root: Where configs and data are looked for, beside its folder.
-        has_work: Whether anything is to be trained. Without, recipes are not
-            checked: what they start from may be gone.
 
     Raises:
         ConfigError: Something in it does not fit, in one sentence.
-        UserError: A recipe, a data set or a task in it does not.
+        UserError: A task in it does not.
     """
     content = load_config(path).to_dict()
     _known(content, FIELDS, str(path))
@@ -54,7 +52,7 @@ def read_study(path: str | Path, root: Path, has_work: bool = True) -> Study:
         if not content.get(key):
             raise ConfigError(f'{path} lists no {key}: name at least one')
     arms = tuple(
-        _arm(arm, content, (Path.cwd(), root, Path(path).parent), has_work)
+        _arm(arm, content, (Path.cwd(), root, Path(path).parent))
         for arm in content['arms']
     )
     names = [arm.name for arm in arms]
@@ -89,9 +87,8 @@ def _arm(
     own: dict[str, Any],
     shared: dict[str, Any],
     places: Iterable[Path],
-    has_work: bool,
 ) -> StudyArm:
-    """One arm, checked."""
+    """One arm."""
     if 'name' not in own:
         raise ConfigError(f'an arm has no name: {own}')
     name = own['name']
@@ -109,27 +106,20 @@ def _arm(
                 f'arm {name} is a finished model, which takes no '
                 f'{" and no ".join(without)}: leave that out'
             )
-        check_model(checkpoint)
         return StudyArm(name, (0,), checkpoint=checkpoint, **more)
     if not own.get('config'):
         raise ConfigError(f'arm {name} needs a config or a checkpoint')
     config = _find(own['config'], places)
     both = {**shared, **own}
-    data = _listed(both.get('data'))
-    flags = [part for flag in data for part in ('--data', flag)]
-    if both.get('val_data'):
-        flags += ['--val-data', both['val_data']]
-    arm = StudyArm(
+    return StudyArm(
         name,
         _seeds(both.get('seeds', 1), name),
         config,
         _options(config, both.get('steps'), shared, own),
-        tuple(flags),
+        tuple(_listed(both.get('data'))),
+        both.get('val_data'),
         **more,
     )
-    if has_work:
-        _check_recipe(arm, data, both.get('val_data'))
-    return arm
 
 
 def _check_tasks(arm: StudyArm, study: Study) -> None:
@@ -163,23 +153,6 @@ def _check_tasks(arm: StudyArm, study: Study) -> None:
         raise ConfigError(
             f'arm {arm.name} has no task left: keep one, or leave out the arm'
         )
-
-
-def _check_recipe(
-    arm: StudyArm, data: list[str], val_data: str | None
-) -> None:
-    """Whether a recipe, with the arm's changes and data, can be trained."""
-    told = [arm.options_at(seed) for seed in arm.seeds]
-    # But for the seed itself most recipes are the same at every seed.
-    differ = any(filled(v, seed=0) != v for v in arm.options.values())
-    try:
-        for options in told if differ else told[:1]:
-            cfg = load_config(arm.config, options)
-            if arm.flags:
-                use_data(cfg, data, val_data)
-            check_config(cfg)
-    except UserError as error:
-        raise ConfigError(f'arm {arm.name}: {error}') from error
 
 
 def _options(
@@ -220,7 +193,8 @@ def _find(name: str, places: Iterable[Path]) -> Path:
     for place in places:
         if (place / name).is_file():
             return (place / name).resolve()
-    return Path(name)  # load_config says that it is not there
+    load_config(name)  # says that it is not there
+    return Path(name)
 
 
 def _seeds(seeds: int | list[int], name: str) -> tuple[int, ...]:

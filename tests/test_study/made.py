@@ -13,7 +13,13 @@ from rich.progress import Progress
 
 from sparc_vlm import hub
 from sparc_vlm.datasets.tokenizer import CaptionTokenizer
-from sparc_vlm.study import Runner, figures, read_study, tasks_by_arm
+from sparc_vlm.study import (
+    Runner,
+    check_units,
+    figures,
+    read_study,
+    tasks_by_arm,
+)
 from sparc_vlm.study import run as running
 from sparc_vlm.study.plan import StudyArm
 from sparc_vlm.study.progress import StudyProgress
@@ -106,9 +112,16 @@ def stand_in(monkeypatch):
     return trainer
 
 
+def read_whole(path, work_dir):
+    """A study of which everything that is left can be done."""
+    study = read_study(path, ROOT)
+    check_units(study, study.units, work_dir, ROOT)
+    return study
+
+
 def runner_of(path, work_dir, lines=None, **more):
     """A runner, and what it says in `lines`."""
-    study = read_study(path, ROOT)
+    study = read_whole(path, work_dir)
     console = Console(file=io.StringIO())
     progress = StudyProgress(len(study.units), Progress(console=console))
     progress.say = (lines if lines is not None else []).append
@@ -118,7 +131,7 @@ def runner_of(path, work_dir, lines=None, **more):
 
 def run(path, work_dir, lines=None, **more):
     runner = runner_of(path, work_dir, lines, **more)
-    runner.run(list(runner.study.arms))
+    runner.run(runner.study.units)
     return runner
 
 

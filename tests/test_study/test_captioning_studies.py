@@ -6,7 +6,7 @@ from sparc_vlm.evaluation import Captioning
 from sparc_vlm.registry import DATASETS
 from sparc_vlm.study import build_tasks, read_study, tasks_by_arm
 from tests.test_datasets.made import write_coco, write_karpathy
-from tests.test_study.made import ROOT, leave_models
+from tests.test_study.made import ROOT, leave_models, read_whole
 
 FOLDER = ROOT / 'projects' / 'captioning'
 EYES = {
@@ -46,9 +46,10 @@ def test_every_study_is_here():
 
 @pytest.mark.parametrize('places', EYES, indirect=True)
 @pytest.mark.parametrize('stage', [1, 2])
-def test_can_be_begun(places, stage):
+def test_can_be_begun(places, stage, tmp_path):
     name, values = places
-    study = read_study(FOLDER / f'{name}_stage{stage}.py', ROOT)
+    path = FOLDER / f'{name}_stage{stage}.py'
+    study = read_whole(path, tmp_path / 'work')
     assert [arm.name for arm in study.arms] == ['random', *EYES[name]]
     for arm in study.arms:
         assert arm.seeds == (0, 1)
@@ -77,9 +78,9 @@ def test_can_be_begun(places, stage):
 
 
 @pytest.mark.parametrize('places', ['scenes'], indirect=True)
-def test_choices_are_measured_on_finished_captioners(places):
+def test_choices_are_measured_on_finished_captioners(places, tmp_path):
     _, values = places
-    study = read_study(FOLDER / 'scenes_choice.py', ROOT)
+    study = read_whole(FOLDER / 'scenes_choice.py', tmp_path / 'work')
     model = f'{values["STAGE2"]}/sparc_plus/seed0/model'
     assert {arm.checkpoint for arm in study.arms} == {model}
     tasks = tasks_by_arm(study)

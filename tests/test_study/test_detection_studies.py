@@ -8,7 +8,7 @@ import pytest
 from sparc_vlm.datasets.export import export_scenes
 from sparc_vlm.datasets.scenes import Scenes
 from sparc_vlm.study import build_tasks, read_study
-from tests.test_study.made import ROOT, leave_models
+from tests.test_study.made import ROOT, leave_models, read_whole
 
 FOLDER = ROOT / 'projects' / 'detection'
 STARTS = {
@@ -50,7 +50,7 @@ def test_can_be_begun(name, folder, monkeypatch):
     monkeypatch.chdir(folder)
     places = leave_models(folder / 'runs', *STARTS[name])
     monkeypatch.setenv('PRETRAINED', str(folder / 'runs'))
-    found = read_study(FOLDER / f'{name}.py', ROOT)
+    found = read_whole(FOLDER / f'{name}.py', folder / 'work')
     (task,) = build_tasks(found.tasks)
     assert len(task.source.ids) == 2
     assert found.baseline == 'CLIP'

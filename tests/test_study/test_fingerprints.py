@@ -7,14 +7,13 @@ import shutil
 import pytest
 
 from sparc_vlm.errors import UserError
-from sparc_vlm.study import read_study
 from sparc_vlm.study.fingerprints import (
     fingerprint,
     same_starts,
     starts_of,
     weight_files,
 )
-from tests.test_study.made import ROOT, STUDY, run, write_study
+from tests.test_study.made import STUDY, read_whole, run, write_study
 
 START = """
 for _arm in arms:
@@ -125,9 +124,8 @@ def test_what_was_done_stays_done_where_its_start_is_gone(
         file.unlink()
     for model in (tmp_path / 'work').glob('*/seed*/model'):
         shutil.rmtree(model)
-    runner.run(list(runner.study.arms))
+    runner.run(runner.study.units)
     assert len(trainer.started) == 3
-    # A page alone takes nothing to begin with, and training does.
-    assert read_study(path, ROOT, has_work=False) == runner.study
+    read_whole(path, tmp_path / 'work')
     with pytest.raises(UserError, match=r'seed0\.pth'):
-        read_study(path, ROOT)
+        read_whole(path, tmp_path / 'other_work')

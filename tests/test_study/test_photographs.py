@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from sparc_vlm.engine import ConfigError, load_config
+from sparc_vlm.errors import UserError
 from sparc_vlm.registry import MODELS
-from sparc_vlm.study import build_tasks, read_study
+from sparc_vlm.study import build_tasks
 from tests.test_datasets.entities import entity_row, write_entity_lines
 from tests.test_datasets.made import write_coco, write_karpathy
-from tests.test_study.made import ROOT
+from tests.test_study.made import ROOT, read_whole
 
 FOLDER = ROOT / 'projects' / 'pretraining_study'
 VARIABLES = ('FLICKR8K', 'COCO', 'ENTITIES', 'COCO_MASKS')
@@ -32,7 +33,8 @@ def data(tmp_path, monkeypatch):
 
 
 def read(name):
-    return read_study(FOLDER / f'{name}.py', ROOT)
+    path = FOLDER / f'{name}.py'
+    return read_whole(path, ROOT / 'nowhere')
 
 
 @pytest.mark.parametrize('name', STUDIES)
@@ -97,7 +99,7 @@ def test_a_variable_that_is_not_set(name, missing, data, monkeypatch):
 
 def test_nothing_at_the_place_that_is_named(data, monkeypatch):
     monkeypatch.setenv('FLICKR8K', '/not/there')
-    with pytest.raises(ConfigError, match='arm CLIP: .* at /not/there'):
+    with pytest.raises(UserError, match='no split file at /not/there'):
         read('photographs')
 
 

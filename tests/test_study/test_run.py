@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from sparc_vlm.errors import UserError
 from sparc_vlm.evaluation import Pointing
 from sparc_vlm.study import read_sheet, write_report
 from sparc_vlm.study import run as running
@@ -179,7 +180,7 @@ def test_stopping_ends_what_is_in_work(
 
     monkeypatch.setattr(running, 'measure', interrupted)
     with pytest.raises(KeyboardInterrupt):
-        runner.run(list(runner.study.arms))
+        runner.run(runner.study.units)
     assert runner.failures == []
     assert len(trainer.started) <= jobs
     sheets = (tmp_path / 'work').rglob('*.json.gz')
@@ -196,6 +197,29 @@ def test_finished_models_are_measured_alone(trainer, tmp_path):
     assert len(trainer.started) == 3
     found = tmp_path / 'work/theirs/seed0/results/retrieval.json.gz'
     assert read_sheet(found)['metrics']['i2t_r10'] > 0
+
+
+def test_a_finished_model_that_is_gone_stays_measured(trainer, tmp_path):
+    model, work = tmp_path / 'theirs', tmp_path / 'work'
+    model.mkdir()
+    weights = model / 'model.safetensors'
+    weights.write_text('first')
+    theirs = f"arms = [dict(name='Theirs', checkpoint='{model}')]"
+    path = write_study(tmp_path, STUDY + theirs)
+    sheet = work / 'theirs/seed0/results/retrieval.json.gz'
+    run(path, work)
+    before = sheet.stat().st_mtime_ns
+    shutil.rmtree(model)
+    run(path, work)
+    assert sheet.stat().st_mtime_ns == before
+    # Another one in its place is another model; nothing is not enough.
+    model.mkdir()
+    weights.write_text('second')
+    run(path, work)
+    assert sheet.stat().st_mtime_ns > before
+    elsewhere = write_study(tmp_path, STUDY + theirs.replace(str(model), 'no'))
+    with pytest.raises(UserError, match='there is no model at no'):
+        run(elsewhere, work)
 
 
 def test_arms_that_are_measured_differently_are_compared(trainer, tmp_path):

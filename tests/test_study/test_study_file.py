@@ -2,13 +2,19 @@ import pytest
 
 from sparc_vlm.engine import ConfigError
 from sparc_vlm.errors import UserError
-from sparc_vlm.study import build_tasks, choose, read_study, tasks_by_arm
+from sparc_vlm.study import (
+    build_tasks,
+    check_units,
+    choose,
+    read_study,
+    tasks_by_arm,
+)
 from sparc_vlm.study.plan import filled
-from tests.test_study.made import ROOT, STUDY, write_study
+from tests.test_study.made import ROOT, STUDY, read_whole, write_study
 
 
 def read(folder, more=''):
-    return read_study(write_study(folder, STUDY + more), ROOT)
+    return read_whole(write_study(folder, STUDY + more), folder / 'work')
 
 
 def test_what_a_study_says(tmp_path):
@@ -197,19 +203,33 @@ def test_a_change_that_no_task_takes(tmp_path):
 
 def test_choosing_arms(tmp_path):
     study = read(tmp_path)
-    assert choose(study, []) == list(study.arms)
-    assert choose(study, ['SPARC']) == [study.arms[1]]
+    clip, sparc = study.arms
+    assert choose(study) == study.units == [(clip, 0), (sparc, 0), (clip, 1)]
+    assert choose(study, ['SPARC']) == [(sparc, 0)]
+    assert choose(study, seeds=[1]) == [(clip, 1)]
+    assert choose(study, ['CLIP'], [1, 0]) == [(clip, 0), (clip, 1)]
     with pytest.raises(ConfigError, match='did you mean SPARC'):
         choose(study, ['SPARK'])
+    with pytest.raises(ConfigError, match='no arm has the seed 1: there are'):
+        choose(study, ['SPARC'], [1])
+
+
+def test_only_what_is_to_be_done_is_checked(tmp_path):
+    """What the others start from may not be there yet."""
+    more = "arms[0]['options'] = dict(load_from='no/seed{seed}.pth')\n"
+    study = read_study(write_study(tmp_path, STUDY + more), ROOT)
+    check_units(study, choose(study, ['SPARC']), tmp_path / 'work', ROOT)
+    with pytest.raises(UserError, match=r'arm CLIP: .*no/seed1\.pth'):
+        check_units(study, choose(study, (), [1]), tmp_path / 'work', ROOT)
 
 
 @pytest.mark.parametrize(
     ('name', 'baseline'),
     [('sweep', 'CLIP'), ('scenes', 'CLIP'), ('maps', 'SPARC')],
 )
-def test_the_studies_of_the_project_can_be_begun(name, baseline):
+def test_the_studies_of_the_project_can_be_begun(name, baseline, tmp_path):
     folder = ROOT / 'projects' / 'pretraining_study'
-    study = read_study(folder / f'{name}.py', ROOT)
+    study = read_whole(folder / f'{name}.py', tmp_path)
     build_tasks(study.tasks)
     assert study.baseline == baseline
 
