@@ -71,7 +71,7 @@ def test_words_begin_rare_and_follow_the_formula():
     found = head(values, dense, words)
     for patch in range(3):
         token = values[0, patch]
-        shift = head.shift(token).item()
+        shift = head.shift(token).item() / 5.0
         raw = head.scale(token).item()
         scale = raw + 1 if raw > 0 else math.exp(raw)
         for word in range(2):
@@ -81,6 +81,18 @@ def test_words_begin_rare_and_follow_the_formula():
             assert found[0, patch, word].item() == pytest.approx(
                 (cosine + shift) * scale, abs=1e-5
             )
+
+
+@pytest.mark.parametrize('scale', [1.0, 10.0])
+def test_a_step_of_the_shift_moves_logits_as_far_whatever_the_scale(scale):
+    torch.manual_seed(0)
+    values, dense, words = (torch.randn(1, 5, 8) for _ in range(3))
+    words = torch.nn.functional.normalize(words, dim=-1)
+    head = WordHead(8, scale=scale)
+    before = head(values, dense, words)
+    with torch.no_grad():
+        head.shift.bias += 0.25
+    torch.testing.assert_close(head(values, dense, words), before + 0.25)
 
 
 def test_autocast_does_not_round_places_and_cosines():

@@ -48,25 +48,30 @@ class BoxHead(nn.Module):
 class WordHead(nn.Module):
     """Cosines with the words, shifted and scaled by each token.
 
+    The shift is learned in logits of the start: a step of its weights moves
+    all logits alike, as far whatever the scale. As a cosine, times a scale of
+    10, it would move them ten times as far, to and fro, and what words differ
+    in would be lost in a gradient that is clipped.
+
     Args:
         width: Of the patch tokens.
-        prior: Probability that any word is given at the start; OWL-ViT's
+        prior: Probability of a word whose cosine is 0 at the start; OWL-ViT's
             own start, one half, takes thousands of updates to come down.
+            Pretrained cosines are above 0 on the whole, and begin higher.
         scale: What the sum of cosine and shift is multiplied by at the
             start; always positive.
     """
 
     def __init__(
-        self, width: int, prior: float = 0.01, scale: float = 10.0
+        self, width: int, prior: float = 0.001, scale: float = 10.0
     ) -> None:
         super().__init__()
+        self.unit = scale
         self.shift = nn.Linear(width, 1)
         self.scale = nn.Linear(width, 1)
         for layer in (self.shift, self.scale):
             nn.init.zeros_(layer.weight)
-        nn.init.constant_(
-            self.shift.bias, math.log(prior / (1 - prior)) / scale
-        )
+        nn.init.constant_(self.shift.bias, math.log(prior / (1 - prior)))
         # forward adds the 1 that keeps it above 0
         nn.init.constant_(self.scale.bias, scale - 1)
 
@@ -83,4 +88,4 @@ class WordHead(nn.Module):
             dense = F.normalize(dense.to(values), dim=-1)
             cosines = dense @ words.to(dense).transpose(1, 2)
             scale = F.elu(self.scale(values)) + 1
-            return (cosines + self.shift(values)) * scale
+            return (cosines + self.shift(values) / self.unit) * scale

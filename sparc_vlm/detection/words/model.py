@@ -52,7 +52,8 @@ class WordDetector(BaseDetector):
         words: Queries of samples that carry none, at prediction.
         templates: Texts around a word at prediction, such as
             'a photo of a {}'; embeddings are averaged over them.
-        prior: Probability of a word at the start of training.
+        prior: Probability of a word whose cosine is 0 at the start of
+            training.
         scale: Of the logits at the start of training.
         limit: Best boxes kept of a picture, over all its words.
         nms: Overlap (IoU) above which the lesser of two boxes of one word is
@@ -76,7 +77,7 @@ class WordDetector(BaseDetector):
         loss: dict[str, Any] | None = None,
         words: Sequence[str] | None = None,
         templates: Sequence[str] = ('{}',),
-        prior: float = 0.01,
+        prior: float = 0.001,
         scale: float = 10.0,
         limit: int = 300,
         nms: float | None = None,
