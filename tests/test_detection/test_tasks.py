@@ -258,6 +258,8 @@ def test_addresses_of_lvis_are_names_of_pictures(truth, tmp_path):
         (BoxAP, {'areas': {'all': (0, 3)}}, 'another name'),
         (BoxAP, {'batch_size': 0}, 'batch_size'),
         (WordAP, {'rare': ['dig']}, 'has no class dig; did you mean dog'),
+        (WordAP, {'common': ['dig']}, 'has no class dig; did you mean dog'),
+        (WordAP, {'common': ['dog']}, 'dog is named as rare and as common'),
         (WordAP, {'rare': None}, "have no frequency, 'r', 'c' or 'f'"),
     ],
 )
@@ -299,3 +301,8 @@ def test_they_are_built_from_configs(files):
     assert task.areas == {'odd': (0, 99)}
     task = TASKS.build(dict(type='WordAP', rare=['dog'], **config))
     assert task.groups == {'rare': [3], 'common': [], 'frequent': [0, 1, 2]}
+    config['common'] = [task.source.classes[1]]
+    task = TASKS.build(dict(type='WordAP', rare=['dog'], **config))
+    assert task.groups == {'rare': [3], 'common': [1], 'frequent': [0, 2]}
+    task = TASKS.build(dict(type='WordAP', **config))
+    assert task.groups == {'rare': [], 'common': [1], 'frequent': [0, 2, 3]}

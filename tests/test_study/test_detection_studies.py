@@ -67,7 +67,7 @@ def test_can_be_begun(name, folder, monkeypatch):
         assert frozen == arm.name.endswith(', frozen')
 
 
-def test_what_is_rare_is_what_is_left_out(folder, monkeypatch):
+def test_what_is_rare_or_common_is_what_is_left_out(folder, monkeypatch):
     monkeypatch.chdir(folder)
     leave_models(folder / 'runs', *STARTS['words_scenes'])
     monkeypatch.setenv('PRETRAINED', str(folder / 'runs'))
@@ -75,9 +75,12 @@ def test_what_is_rare_is_what_is_left_out(folder, monkeypatch):
     (task,) = build_tasks(found.tasks)
     left_out = found.arms[0].recipe.train_dataloader.dataset.leave_out
     classes = task.source.classes
-    rare = {classes[place] for place in task.groups['rare']}
-    assert rare == {
-        name
-        for name in classes
-        if name in left_out or name.split()[1] in left_out
-    }
+    rare, common = (
+        {classes[place] for place in task.groups[group]}
+        for group in ('rare', 'common')
+    )
+    # Whole shapes, and pairs of which either half is boxed elsewhere.
+    assert rare == {name for name in classes if name.split()[1] in left_out}
+    assert common == {name for name in classes if name in left_out}
+    assert len(rare) == 20
+    assert len(common) == len(left_out) - 2 == 10

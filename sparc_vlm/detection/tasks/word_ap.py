@@ -37,8 +37,10 @@ class WordAP(DetectionTask):
     Args:
         annotations: A file in LVIS's or COCO's layout.
         images: Folder, zip or tar of its pictures.
-        rare: Names of the rare classes; all others are frequent. None takes
-            the `frequency` ('r', 'c' or 'f') of the file's classes.
+        rare: Names of the rare classes; those that are named neither here
+            nor in `common` are frequent. None takes the `frequency` ('r',
+            'c' or 'f') of the file's classes.
+        common: Names of the common classes, where `rare` is given.
         name: The first part of the task's keys in a log.
         limit: Detections that are kept of a picture.
         **shared: The other arguments of `DetectionTask`.
@@ -46,8 +48,9 @@ class WordAP(DetectionTask):
     Raises:
         FileNotFoundError: A file is not there.
         ValueError: The file is not in that layout, its classes have no
-            frequency, there is no such rare class, or there are objects
-            without masks where these are measured.
+            frequency, a class that is named is not there or is named as
+            both, or there are objects without masks where these are
+            measured.
     """
 
     def __init__(
@@ -55,12 +58,17 @@ class WordAP(DetectionTask):
         annotations: str | Path,
         images: Images,
         rare: Sequence[str] | None = None,
+        common: Sequence[str] | None = None,
         name: str = 'word_ap',
         limit: int = 300,
         **shared: Any,
     ) -> None:
         super().__init__(annotations, images, name=name, limit=limit, **shared)
-        self._letters = _letters(self.source, rare, name)
+        if rare is None and common is None:
+            self._letters = _own_letters(self.source, name)
+        else:
+            named = {'r': rare or (), 'c': common or ()}
+            self._letters = _letters(self.source, named, name)
         self.groups = {
             group: [at for at, own in enumerate(self._letters) if own == key]
             for group, key in FREQUENCIES.items()
@@ -103,17 +111,27 @@ class WordAP(DetectionTask):
 
 
 def _letters(
-    source: AnnotatedBoxes, rare: Sequence[str] | None, task: str
+    source: AnnotatedBoxes, named: dict[str, Sequence[str]], task: str
 ) -> list[str]:
-    """The frequency of each class, as LVIS writes it."""
-    if rare is not None:
-        for name in rare:
+    """The frequency of each class, where some are named."""
+    found: dict[str, str] = {}
+    for letter, names in named.items():
+        for name in names:
             if name not in source.classes:
                 raise UsageError(
                     f'{task}: {source.path} has no class {name}'
                     f'{nearest(name, source.classes)}'
                 )
-        return ['r' if name in rare else 'f' for name in source.classes]
+            if found.setdefault(name, letter) != letter:
+                raise UsageError(
+                    f'{task}: {name} is named as rare and as common: it is '
+                    'one of them'
+                )
+    return [found.get(name, 'f') for name in source.classes]
+
+
+def _own_letters(source: AnnotatedBoxes, task: str) -> list[str]:
+    """The frequency of each class, as LVIS writes it."""
     letters = [row.get('frequency') for row in source.categories]
     if not set(letters) <= set(FREQUENCIES.values()):
         raise UsageError(
