@@ -12,7 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from io import RawIOBase
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
+
+from sparc_vlm.errors import UsageError
 
 TEMPORARY = '.unfinished'
 
@@ -117,6 +120,23 @@ def clear_unfinished(folder: str | Path) -> list[Path]:
     for path in leftovers:
         path.unlink(missing_ok=True)
     return leftovers
+
+
+def check_writable(folder: str | Path) -> None:
+    """Makes a folder and tries whether files can be written to it.
+
+    Raises:
+        UsageError: They cannot.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f'{folder} cannot be written to ({reason(error)}): name another '
+            'folder'
+        ) from error
 
 
 def reason(error: OSError) -> str:

@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from sparc_vlm.engine.checkpoint import write_checkpoint
+from sparc_vlm.errors import UsageError
 from sparc_vlm.files import (
     TEMPORARY,
     atomic_file,
+    check_writable,
     clear_unfinished,
     write_changed,
     write_json,
@@ -120,3 +122,14 @@ def test_a_full_disk_half_way_through_a_tensor(tmp_path, monkeypatch):
         write_checkpoint({'w': torch.randn(4000)}, tmp_path / 'iter_1.pth')
     assert caught.value.errno == errno.ENOSPC
     assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_is_made_and_tried(tmp_path):
+    folder = tmp_path / 'a' / 'b'
+    check_writable(folder)
+    assert folder.is_dir()
+    assert not os.listdir(folder)
+    (folder / 'file').write_text('')
+    for wrong in (folder / 'file', folder / 'file' / 'c'):
+        with pytest.raises(UsageError, match='cannot be written to'):
+            check_writable(wrong)

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from sparc_vlm.errors import UsageError, UserError, sentence  # noqa: E402
+from sparc_vlm.files import check_writable  # noqa: E402
 from sparc_vlm.study import (  # noqa: E402
     Failure,
     Runner,
@@ -106,6 +107,8 @@ def main(arguments: list[str] | None = None) -> int:
         if not args.report:
             check_units(study, units, work_dir, ROOT)
             tasks = tasks_by_arm(study)
+            check_writable(work_dir)
+        check_writable(args.out or work_dir)
     except UserError as error:
         console.print(f'error: {sentence(error)}', style='red', markup=False)
         return USAGE

@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
@@ -32,10 +32,13 @@ from sparc_vlm.cost import (  # noqa: E402
     write_lines,
 )
 from sparc_vlm.cost.update import DTYPES, MACHINES  # noqa: E402
-from sparc_vlm.engine import load_config  # noqa: E402
-from sparc_vlm.files import write_text  # noqa: E402
+from sparc_vlm.engine import KeyValues, load_config  # noqa: E402
+from sparc_vlm.errors import UsageError  # noqa: E402
+from sparc_vlm.files import check_writable, write_text  # noqa: E402
 
 USAGE = 2
+PICTURES = ('.png', '.pdf')
+"""How the name of a drawing may end."""
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -87,7 +90,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=KeyValues,
         default={},
         metavar='KEY=VALUE',
         help='changes to every config, such as model.embed_dims=256',
@@ -110,6 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
             )
             for batch_size in args.batch_size
         ]
+        check_outputs(args)
         configs = {
             path: load_config(path, args.cfg_options) for path in args.config
         }
@@ -129,6 +133,22 @@ def main(arguments: list[str] | None = None) -> int:
     out.print(cost_table(lines))
     out.print(memory_table(lines))
     return 0
+
+
+def check_outputs(args: argparse.Namespace) -> None:
+    """Stops, before anything is counted, at what could not be written.
+
+    Raises:
+        UsageError: There is a file of another kind, or its folder cannot be
+            written to.
+    """
+    if args.plot and args.plot.suffix.lower() not in PICTURES:
+        raise UsageError(
+            f'--plot {args.plot} must end in {" or ".join(PICTURES)}'
+        )
+    for path in (args.json, args.markdown, args.plot):
+        if path is not None:
+            check_writable(path.parent)
 
 
 def count(

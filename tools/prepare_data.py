@@ -53,6 +53,7 @@ from sparc_vlm.registry import DATASETS  # noqa: E402
 
 FAILED = 2
 """Exit status after a mistake of the user's, or a full disk."""
+INTERRUPTED = 130
 NOTE = 'made_of.json'
 """Beside a tokenizer: what it was trained on."""
 console = Console()
@@ -309,6 +310,9 @@ def main(arguments: list[str] | None = None) -> int:
             sentence = where + reason(error)
         say(f'error: {sentence}', style='red')
         return FAILED
+    except KeyboardInterrupt:
+        say('interrupted; run it again to go on', style='red')
+        return INTERRUPTED
     return 0
 
 

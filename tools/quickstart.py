@@ -21,8 +21,13 @@ sys.path.insert(0, str(ROOT))
 
 import sparc_vlm  # noqa: E402
 from sparc_vlm.engine.versions import versions  # noqa: E402
+from sparc_vlm.errors import UserError, sentence  # noqa: E402
 from sparc_vlm.evaluation import progress_bar  # noqa: E402
-from sparc_vlm.files import write_json, write_text  # noqa: E402
+from sparc_vlm.files import (  # noqa: E402
+    check_writable,
+    write_json,
+    write_text,
+)
 from sparc_vlm.registry import DATASETS  # noqa: E402
 from sparc_vlm.study.arm import Arm, shortened  # noqa: E402
 from sparc_vlm.visualization import comparison  # noqa: E402
@@ -41,6 +46,7 @@ FIXED_SECONDS = 55
 PICTURES = 500
 DRAWN = 6
 RECORD = 'quickstart.json'
+USAGE, INTERRUPTED = 2, 130
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -90,8 +96,21 @@ def plan(options: argparse.Namespace) -> tuple[list[Arm], int]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Trains, measures, prints and draws; returns the exit code."""
+    """Runs the tool; returns the exit code."""
     options = parse(arguments)
+    try:
+        check_writable(options.work_dir)
+        return run(options)
+    except UserError as error:
+        print(f'error: {sentence(error)}', file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        print('interrupted; run it again to go on', file=sys.stderr)
+        return INTERRUPTED
+
+
+def run(options: argparse.Namespace) -> int:
+    """Trains, measures, prints and draws; returns the exit code."""
     start = time.monotonic()
     arms, pictures = plan(options)
     seconds, failed = {}, {}

@@ -19,19 +19,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from rich.console import Console
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from sparc_vlm.devices import find_device  # noqa: E402
-from sparc_vlm.engine import ConfigError, load_config  # noqa: E402
+from sparc_vlm.engine import ConfigError, KeyValues, load_config  # noqa: E402
 from sparc_vlm.engine.versions import versions  # noqa: E402
 from sparc_vlm.errors import UsageError, UserError, sentence  # noqa: E402
 from sparc_vlm.evaluation import progress_bar  # noqa: E402
 from sparc_vlm.features import use_recipes_features  # noqa: E402
-from sparc_vlm.files import reason  # noqa: E402
+from sparc_vlm.files import check_writable, reason  # noqa: E402
 from sparc_vlm.study import (  # noqa: E402
     best_device,
     build_tasks,
@@ -82,7 +82,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=KeyValues,
         default={},
         metavar='KEY=VALUE',
         help='changes to the recipe, such as '
@@ -102,6 +102,8 @@ def main(arguments: list[str] | None = None) -> int:
         device = args.device or best_device()
         # Tasks may take minutes to read their data.
         find_device(device)
+        if args.out is not None:
+            check_writable(args.out.parent)
         tasks = build_tasks(configs, shared)
         model = open_model(name, device)
         use_recipes_features(

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from sparc_vlm.engine import (  # noqa: E402
     CheckpointError,
     ConfigError,
+    KeyValues,
     SafeCheckpointHook,
     SparcRunner,
     check_config,
@@ -38,7 +39,7 @@ from sparc_vlm.engine.precision import KEY as PRECISION  # noqa: E402
 from sparc_vlm.engine.precision import fit_precision  # noqa: E402
 from sparc_vlm.errors import UserError, sentence  # noqa: E402
 from sparc_vlm.features import keep_features  # noqa: E402
-from sparc_vlm.files import reason  # noqa: E402
+from sparc_vlm.files import check_writable, reason  # noqa: E402
 from sparc_vlm.recipe import (  # noqa: E402
     fit_to_machine,
     use_data,
@@ -100,7 +101,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=KeyValues,
         default={},
         metavar='KEY=VALUE',
         help='changes to the config, such as train_cfg.max_iters=100',
@@ -151,6 +152,7 @@ def build_runner(args: argparse.Namespace, console: Console) -> SparcRunner:
 
     Raises:
         ConfigError: Something in the config does not fit.
+        UsageError: The work folder cannot be written to.
     """
     is_first = int(os.environ.get('RANK', 0)) == 0
 
@@ -174,6 +176,9 @@ def build_runner(args: argparse.Namespace, console: Console) -> SparcRunner:
         say(line)
     for line in fit_precision(cfg, PRECISION in args.cfg_options):
         say(line)
+    if is_first:
+        # What is made first, features and a tokenizer, takes minutes.
+        check_writable(cfg.work_dir)
     if not torch.accelerator.is_available():
         keep_heap()
     keep_features(cfg, say)

@@ -12,6 +12,7 @@ from sparc_vlm.engine.checkpoint import (
 from sparc_vlm.engine.checkpoint_hook import SafeCheckpointHook
 from sparc_vlm.engine.config_check import check_config, load_config
 from sparc_vlm.engine.config_error import ConfigError
+from sparc_vlm.engine.config_overrides import KeyValues
 from sparc_vlm.engine.layer_decay import LayerDecayConstructor
 from sparc_vlm.engine.loops import PretrainLoop
 from sparc_vlm.engine.optim import AutocastOptimWrapper, NonFiniteError
@@ -27,6 +28,7 @@ __all__ = [
     'CheckpointError',
     'ConfigError',
     'GroupingConstructor',
+    'KeyValues',
     'LayerDecayConstructor',
     'NonFiniteError',
     'PretrainLoop',

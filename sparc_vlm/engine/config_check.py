@@ -43,6 +43,8 @@ AS_IT_STANDS = (
 """Keys whose dict OpenMMLab's classes build without taking anything out."""
 NEEDED = ('train_dataloader', 'train_cfg', 'optim_wrapper')
 """Fields that training needs, all of them."""
+FORMATS = ('.py', '.json', '.yaml', '.yml')
+"""How the name of a config may end."""
 _PARSING = RLock()
 """Held while a config is read. Python 3.11 counts how deep it is in a syntax
 tree for all threads together, and may end one of two that parse at once with
@@ -64,6 +66,16 @@ def find_config(path: str | Path) -> Path:
     folder = path.parent
     if not folder.is_dir():
         raise ConfigError(f'there is no folder {folder} to read {path} from')
+    if path.is_dir():
+        known = [str(other) for other in path.glob('*.py')]
+        said = f'{path} is a folder, and a config is a file'
+        raise ConfigError(said + nearest(str(path), known))
+    for other in (path, 'configs' / path):
+        if other.with_suffix('.py').is_file():
+            other = other.with_suffix('.py')
+            raise ConfigError(
+                f'there is no config {path}; did you mean {other}?'
+            )
     known = [other.name for other in folder.glob('*.py')]
     raise ConfigError(f'there is no config {path}' + nearest(path.name, known))
 
@@ -83,6 +95,10 @@ def load_config(
             nothing that exists or has the wrong type.
     """
     path = find_config(path)
+    if path.suffix not in FORMATS:
+        raise ConfigError(
+            f'{path} is no config: those end in {" or ".join(FORMATS)}'
+        )
     try:
         with _PARSING:
             cfg = Config.fromfile(path)

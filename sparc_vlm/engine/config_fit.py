@@ -31,15 +31,23 @@ def _check_schedule(content: dict[str, Any]) -> None:
     train = content.get('train_cfg') or {}
     steps = train.get('max_iters')
     parts = content.get('param_scheduler') or []
-    for part in parts if isinstance(parts, list) else [parts]:
+    parts = parts if isinstance(parts, list) else [parts]
+    for place, part in enumerate(parts):
         end = part.get('end', steps)
         if part.get('by_epoch', True) or end is None:
             continue
-        if part.get('begin', 0) >= end:
+        begin = part.get('begin', 0)
+        if begin >= end:
+            shorter = [
+                f'param_scheduler.{number}.{key}=N'
+                for number, other in enumerate(parts[: place + 1])
+                for key in ('begin', 'end')
+                if other.get(key) == begin
+            ]
             raise ConfigError(
-                f'param_scheduler: {part["type"]} begins at {part["begin"]} '
-                f'and the run ends at {end}: shorten the warm-up before it '
-                'too, or train longer'
+                f'param_scheduler: {part["type"]} begins at {begin} and the '
+                f'run ends at {end}: shorten the warm-up before it too, '
+                f'{" ".join(shorter)} with N below {end}, or train longer'
             )
 
 

@@ -6,9 +6,10 @@ mmengine merges any key; one that nothing reads would be silently ignored.
 from __future__ import annotations
 
 import inspect
+from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
 from sparc_vlm.engine.config_error import ConfigError, nearest
@@ -43,6 +44,26 @@ UNTYPED = {
     'tokenizer_training': ('vocab_size', 'max_captions'),
 }
 """What is read from dicts that stand for no class."""
+
+
+class KeyValues(DictAction):
+    """mmengine's action for `KEY=VALUE ...`, which says what has no '='."""
+
+    def __call__(
+        self,
+        parser: ArgumentParser,
+        namespace: Namespace,
+        values: list[str],
+        option_string: str | None = None,
+    ) -> None:
+        """Reads the pairs; ends the program in a sentence at what is none."""
+        for value in values:
+            if not value.partition('=')[1]:
+                parser.error(
+                    f'{option_string}: {value!r} is no KEY=VALUE, such as '
+                    'train_cfg.max_iters=100'
+                )
+        super().__call__(parser, namespace, values, option_string)
 
 
 def check_overrides(cfg: Config, options: dict[str, Any]) -> None:

@@ -32,8 +32,22 @@ _TEXTS: dict[tuple[Path, int, str], str] = {}
 
 
 def run_openly(command: list[str], folder: Path) -> int:
-    """Runs a command that writes to this terminal."""
-    return subprocess.run(command, cwd=folder, check=False).returncode
+    """Runs a command that writes to this terminal.
+
+    Returns:
+        Its exit code.
+
+    Raises:
+        KeyboardInterrupt: It was stopped, and has ended by itself.
+    """
+    with subprocess.Popen(command, cwd=folder) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            # It saves a checkpoint and ends; `subprocess.run` would kill it.
+            process.terminate()
+            process.wait()
+            raise
 
 
 @dataclass

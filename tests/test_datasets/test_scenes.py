@@ -310,5 +310,7 @@ def test_mistakes_are_named():
         Scenes(style='long')
     with pytest.raises(ValueError, match='16 pixels'):
         Scenes(size=8)
+    with pytest.raises(ValueError, match='num_images must be at least 1'):
+        Scenes(num_images=0)
     with pytest.raises(IndexError, match='there are 3'):
         Scenes(num_images=3).captions(3)

@@ -1,3 +1,4 @@
+import argparse
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from sparc_vlm.engine.config_check import (
     load_config,
 )
 from sparc_vlm.engine.config_error import ConfigError, nearest
-from sparc_vlm.engine.config_overrides import check_overrides
+from sparc_vlm.engine.config_overrides import KeyValues, check_overrides
 from sparc_vlm.engine.signatures import arguments
 from tests.test_engine.tiny import config
 
@@ -92,6 +93,7 @@ def test_an_override_may_change_the_class_it_speaks_to(tmp_path):
         ({'optim_wrapper': None}, 'the config has no optim_wrapper'),
         ({'load_from': '/nowhere/x.pth'}, 'load_from: there is no /nowhere'),
         ({'train_cfg.max_iters': 2}, 'begins at 3 and the run ends at 2'),
+        ({'train_cfg.max_iters': 2}, r'begin=N with N below 2, or train'),
         ({'compile': True}, 'PretrainLoop trains without torch.compile'),
         ({'compile': {'mode': 'default'}}, 'so remove the field'),
         ({'val_evaluator': [dict(type='TinyTsk')]}, 'zero-shot task called'),
@@ -199,6 +201,32 @@ def test_a_config_is_found_or_the_nearest_is_named(tmp_path):
         find_config(tmp_path / 'sparc_vit_b16.py')
     with says('there is no folder'):
         find_config(tmp_path / 'x' / 'y.py')
+    with says('did you mean .*clip_vitb16.py?'):
+        find_config(tmp_path / 'clip_vitb16')
+    with says('is a folder, and a config is a file; known are: .*clip_vitb16'):
+        find_config(tmp_path)
+
+
+@pytest.mark.parametrize('name', ['sparc_vitb16', 'sparc_vitb16.py'])
+def test_the_folder_of_recipes_is_named(name, tmp_path, monkeypatch):
+    (tmp_path / 'configs').mkdir()
+    (tmp_path / 'configs' / 'sparc_vitb16.py').write_text('a = 1\n')
+    monkeypatch.chdir(tmp_path)
+    with says(r'did you mean configs.sparc_vitb16\.py'):
+        find_config(name)
+
+
+@pytest.mark.parametrize('text', ['train_cfg.max_iters', 'a=1 b'])
+def test_an_override_without_a_value_is_said(text, capsys):
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=KeyValues)
+    with pytest.raises(SystemExit) as caught:
+        parser.parse_args(['--cfg-options', *text.split()])
+    assert caught.value.code == 2
+    key = text.split()[-1]
+    assert f"--cfg-options: '{key}' is no KEY=VALUE" in capsys.readouterr().err
+    found = parser.parse_args(['--cfg-options', 'a.b=1', 'c=[2,3]'])
+    assert found.cfg_options == {'a.b': 1, 'c': [2, 3]}
 
 
 def test_a_config_is_loaded_with_checked_overrides(tmp_path):
@@ -213,6 +241,9 @@ def test_a_config_is_loaded_with_checked_overrides(tmp_path):
     path.write_text("_base_ = ['./b.py']\n")
     with says('a _base_ is missing'):
         load_config(path)
+    (tmp_path / 'README.md').write_text('# Read me')
+    with says('README.md is no config: those end in .py or .json'):
+        load_config(tmp_path / 'README.md')
 
 
 def test_a_config_takes_variables_of_the_environment(tmp_path, monkeypatch):

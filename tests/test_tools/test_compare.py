@@ -135,6 +135,8 @@ def test_an_interrupt_is_no_error(tmp_path, capfd, monkeypatch, trainer):
     [
         (['--jobs', '0'], '--jobs must be at least 1, got 0'),
         (['--only', 'SPARK'], 'did you mean SPARC'),
+        (['--out', __file__], 'test_compare.py cannot be written to'),
+        (['--work-dir', __file__], 'test_compare.py cannot be written to'),
     ],
 )
 def test_mistakes_are_one_sentence(tmp_path, capfd, more, said):

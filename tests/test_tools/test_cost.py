@@ -40,6 +40,8 @@ def test_mistakes_are_one_sentence(tmp_path, capsys):
         ([CONFIGS[0], '--batch-size', '9'], 'cannot be shared evenly by 256'),
         ([CONFIGS[0], '--tokens', '99'], 'at most 55'),
         ([CONFIGS[0], '--cfg-options', 'model.embed_dim=2'], 'embed_dim'),
+        ([CONFIGS[0], '--json', f'{__file__}/x'], 'cannot be written to'),
+        ([CONFIGS[0], '--plot', 'x.txt'], 'must end in .png or .pdf'),
     ):
         assert main(arguments) == 2
         assert said in capsys.readouterr().err

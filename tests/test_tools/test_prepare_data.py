@@ -192,6 +192,16 @@ def test_mistakes_are_one_sentence(tmp_path, capsys):
     assert 'none is called' in ' '.join(capsys.readouterr().out.split())
 
 
+def test_ctrl_c_is_no_traceback(tmp_path, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('tools.prepare_data.export_scenes', interrupted)
+    arguments = ['scenes', str(tmp_path), '--num-images', '2']
+    assert main(arguments) == 130
+    assert 'run it again to go on' in capsys.readouterr().out
+
+
 def test_a_part_of_a_folder_in_cocos_layout(drawn, tmp_path, capsys):
     arguments = ['part', str(drawn), str(tmp_path), '--split', 'train']
     arguments += ['--name', 'val', '--longer-side', '24', '--skip', '10']

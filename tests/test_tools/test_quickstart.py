@@ -1,11 +1,12 @@
 import json
-import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 import sparc_vlm
+from sparc_vlm.study import arm
 from tests.test_evaluation.colour_world import ColourModel
 from tools import quickstart
 
@@ -43,6 +44,11 @@ def recipes(tmp_path, monkeypatch):
     return configs
 
 
+def ended(code):
+    """Stands in for a process that ended with an exit code."""
+    return nullcontext(SimpleNamespace(wait=lambda: code))
+
+
 class Trainer:
     """Stands in for the subprocess: notes its command, leaves a model."""
 
@@ -50,17 +56,17 @@ class Trainer:
         self.commands = []
         self.codes = {}
 
-    def __call__(self, command, cwd, check):
+    def __call__(self, command, cwd):
         self.commands.append(command[2:])
         name = Path(command[2]).stem
         folder = Path(command[command.index('--work-dir') + 1])
         if self.codes.get(name):
-            return SimpleNamespace(returncode=self.codes[name])
+            return ended(self.codes[name])
         (folder / 'model').mkdir(parents=True, exist_ok=True)
         log = folder / '20260101_000000' / 'vis_data' / 'scalars.json'
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text('{"loss": 2.0, "step": 1}\n{"loss": 1.0, "step": 2}')
-        return SimpleNamespace(returncode=0)
+        return ended(0)
 
     @property
     def names(self):
@@ -70,7 +76,7 @@ class Trainer:
 @pytest.fixture
 def trainer(monkeypatch):
     trainer = Trainer()
-    monkeypatch.setattr(subprocess, 'run', trainer)
+    monkeypatch.setattr(arm, 'subprocess', SimpleNamespace(Popen=trainer))
     return trainer
 
 
@@ -162,11 +168,8 @@ def test_everything_failed(recipes, trainer, tmp_path):
 def test_training_without_a_model_is_a_failure(
     recipes, trainer, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr(
-        subprocess,
-        'run',
-        lambda *_, **__: SimpleNamespace(returncode=0),
-    )
+    nothing = SimpleNamespace(Popen=lambda *_, **__: ended(0))
+    monkeypatch.setattr(arm, 'subprocess', nothing)
     assert run(tmp_path / 'out') == 1
     assert 'left no model' in capsys.readouterr().out
 
@@ -190,6 +193,37 @@ def test_steps_can_be_chosen(recipes):
         'param_scheduler.0.end': 50,
         'param_scheduler.1.begin': 50,
     }
+
+
+def test_a_stop_is_no_traceback_and_waits_for_the_training(
+    recipes, tmp_path, monkeypatch, capsys
+):
+    done = []
+
+    def interrupted():
+        if not done:
+            done.append('wait')
+            raise KeyboardInterrupt
+        done.append('saved')
+
+    process = SimpleNamespace(
+        wait=interrupted, terminate=lambda: done.append('told')
+    )
+    started = SimpleNamespace(Popen=lambda *_, **__: nullcontext(process))
+    monkeypatch.setattr(arm, 'subprocess', started)
+    assert run(tmp_path / 'out') == quickstart.INTERRUPTED
+    assert done == ['wait', 'told', 'saved']
+    assert capsys.readouterr().err == 'interrupted; run it again to go on\n'
+
+
+def test_a_folder_that_takes_no_files_is_a_sentence(
+    recipes, trainer, tmp_path, capsys
+):
+    (tmp_path / 'out').write_text('')
+    assert run(tmp_path / 'out') == quickstart.USAGE
+    said = capsys.readouterr().err
+    assert said.startswith(f'error: {tmp_path}/out cannot be written to')
+    assert not trainer.commands
 
 
 TINY = """

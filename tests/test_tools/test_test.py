@@ -105,7 +105,7 @@ def test_a_failed_task_is_reported_and_the_others_stand(
         ),
         (
             ['MODEL', '--tasks', SCENES, '--out', '/proc/no/x.json'],
-            '/proc/no/x.json cannot be written',
+            '/proc/no cannot be written to',
         ),
     ],
 )

@@ -339,6 +339,19 @@ def test_a_full_disk_is_a_sentence(tmp_path, capfd, monkeypatch):
     assert 'Traceback' not in said
 
 
+def test_a_folder_that_takes_no_files_is_said_first(
+    tmp_path, capfd, monkeypatch
+):
+    def trained(*_):
+        raise AssertionError('a tokenizer was trained for nothing')
+
+    monkeypatch.setattr(train, 'use_tokenizer', trained)
+    (tmp_path / 'file').write_text('')
+    assert train.main(command(NAME, tmp_path / 'file' / 'run')) == 2
+    said = capfd.readouterr().err
+    assert 'file/run cannot be written to (Not a directory)' in said
+
+
 def test_ctrl_c_before_training_is_no_traceback(tmp_path, capfd, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt

@@ -64,6 +64,10 @@ class Scenes(PairSource):
                 )
         if size < 16:
             raise UsageError(f'scenes need 16 pixels or more, got {size}')
+        if num_images is not None and num_images < 1:
+            raise UsageError(
+                f'num_images must be at least 1, got {num_images}'
+            )
         self.split = split
         self.size = size
         self.num_images = num_images or SPLITS[split]
