@@ -38,6 +38,7 @@ from sparc_vlm.study import best_device  # noqa: E402
 from sparc_vlm.visualization import draw_word_maps, word_maps  # noqa: E402
 from sparc_vlm.visualization.maps import save  # noqa: E402
 from sparc_vlm.visualization.picture_tools import (  # noqa: E402
+    check_pictures,
     drawing_places,
     over_pictures,
     quietly,
@@ -121,6 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
             )
         if args.seed < 0:
             raise UsageError(f'--seed must be at least 0, got {args.seed}')
+        check_pictures(args.images)
         # Before the model, which takes longer to load.
         find_nouns = tagged_nouns() if args.why else None
         with quietly():

@@ -29,6 +29,7 @@ from sparc_vlm.files import reason, write_json  # noqa: E402
 from sparc_vlm.study import best_device  # noqa: E402
 from sparc_vlm.visualization.boxes import draw_boxes  # noqa: E402
 from sparc_vlm.visualization.picture_tools import (  # noqa: E402
+    check_pictures,
     drawing_places,
     over_pictures,
     quietly,
@@ -89,6 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         check(args)
         words = asked_for(args.words)
+        check_pictures(args.images)
         with quietly():
             detector = detection.load(args.model, args.device or best_device())
         names = detector.names(words)

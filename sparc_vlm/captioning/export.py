@@ -23,7 +23,7 @@ from sparc_vlm.captioning.saving import (
 from sparc_vlm.captioning.templates import PICTURE, PLAIN
 from sparc_vlm.captioning.vision import save_vision
 from sparc_vlm.errors import UsageError
-from sparc_vlm.files import write_text
+from sparc_vlm.files import check_writable, write_text
 
 VISION = 'vision'
 README = 'README.md'
@@ -87,12 +87,14 @@ def export(
         The folder that was written.
 
     Raises:
-        ValueError: There is something at `out` already.
+        ValueError: There is something at `out` already, or the folder above
+            cannot be written to.
         WeightsError: The captioner cannot be loaded.
     """
     out = Path(out)
     if out.exists():
         raise UsageError(f'there is a {out} already: name another folder')
+    check_writable(out.parent)
     captioner = build(path, language)
     described = hub.read_config(
         hub.model_folder(Path(path).expanduser()) / hub.CONFIG_FILE, PART

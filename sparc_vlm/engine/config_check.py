@@ -67,9 +67,9 @@ def find_config(path: str | Path) -> Path:
     if not folder.is_dir():
         raise ConfigError(f'there is no folder {folder} to read {path} from')
     if path.is_dir():
-        known = [str(other) for other in path.glob('*.py')]
+        known = [other.name for other in path.glob('*.py')]
         said = f'{path} is a folder, and a config is a file'
-        raise ConfigError(said + nearest(str(path), known))
+        raise ConfigError(said + nearest(path.name, known))
     for other in (path, 'configs' / path):
         if other.with_suffix('.py').is_file():
             other = other.with_suffix('.py')

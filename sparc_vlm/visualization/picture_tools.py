@@ -29,6 +29,26 @@ def read_picture(path: str | Path) -> Image.Image:
     return decode_image(data, str(path))
 
 
+def check_pictures(images: Sequence[str]) -> None:
+    """Stops where no picture is there, before a model is loaded in vain.
+
+    Args:
+        images: Of the command line.
+
+    Raises:
+        UsageError: None of them is a file.
+    """
+    if any(Path(image).is_file() for image in images):
+        return
+    first = Path(images[0])
+    if first.is_dir():
+        raise UsageError(
+            f'{first} is a folder: name the pictures in it, such as '
+            f'{first / "*.jpg"}'
+        )
+    raise UsageError(f'there is no picture {first}')
+
+
 def drawing_places(
     images: Sequence[str], folder: Path
 ) -> Iterator[tuple[Path, Path]]:

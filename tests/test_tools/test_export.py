@@ -154,7 +154,7 @@ def test_mistakes_are_one_sentence(language, tmp_path, capfd):
         ([folder, tmp_path], 'already: name another folder'),
         ([ours, tmp_path / 'x'], 'load it with sparc_vlm.load'),
         ([folder, tmp_path / 'x', '--language', other], 'another language'),
-        ([folder, '/proc/no/x'], '/proc/no/x cannot be written'),
+        ([folder, '/proc/no/x'], '/proc/no cannot be written to'),
     ):
         assert tool.main([str(part) for part in given]) == tool.USAGE
         printed = capfd.readouterr().err
