@@ -28,6 +28,7 @@ from sparc_vlm.study import (  # noqa: E402
     best_device,
     check_units,
     choose,
+    open_pictures,
     read_study,
     study_progress,
     tasks_by_arm,
@@ -103,6 +104,8 @@ def main(arguments: list[str] | None = None) -> int:
         if args.no_pictures:
             study = replace(study, pictures=None)
         units = choose(study, args.only, args.seeds)
+        if study.pictures:
+            open_pictures(study.pictures)
         tasks = {}
         if not args.report:
             check_units(study, units, work_dir, ROOT)

@@ -3,6 +3,7 @@
 from sparc_vlm.devices import best_device
 from sparc_vlm.study.arm import Arm, set_aside, shortened
 from sparc_vlm.study.checks import check_units
+from sparc_vlm.study.figures import open_pictures
 from sparc_vlm.study.flags import split_flags, task_config
 from sparc_vlm.study.measure import measure, read_sheet, write_sheet
 from sparc_vlm.study.models import open_model
@@ -23,6 +24,7 @@ __all__ = [
     'choose',
     'measure',
     'open_model',
+    'open_pictures',
     'read_sheet',
     'read_study',
     'set_aside',

@@ -10,6 +10,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from PIL import Image
 
+from sparc_vlm.engine.config_error import ConfigError
 from sparc_vlm.errors import UserError
 from sparc_vlm.registry import DATASETS
 from sparc_vlm.study.found import THRESHOLD, found_figure
@@ -92,6 +93,34 @@ def sweep_figure(report: dict[str, Any]) -> Figure | None:
     return figure
 
 
+def open_pictures(asked: dict[str, Any]) -> tuple[Any, Sequence[int]]:
+    """The data that examples are from, and which pictures of it.
+
+    Args:
+        asked: `pictures` of a study.
+
+    Raises:
+        UserError: The data cannot be opened, or have no such pictures.
+    """
+    try:
+        source = DATASETS.build(dict(asked['dataset']))
+    except UserError as error:
+        raise ConfigError(f'pictures: {error}') from error
+    except (KeyError, TypeError) as error:
+        raise ConfigError(
+            f'pictures: the dataset cannot be built: '
+            f'{" ".join(str(error).split())}'
+        ) from error
+    indices = asked.get('indices') or range(min(PICTURES, len(source)))
+    for index in indices:
+        if index not in range(len(source)):
+            raise ConfigError(
+                f'pictures: there is no picture {index} in the dataset, '
+                f'which has {len(source)}'
+            )
+    return source, indices
+
+
 def add_pictures(
     page: Page, study: Study, sheets: Sheets, work_dir: Path
 ) -> None:
@@ -112,8 +141,7 @@ def add_pictures(
         return
     chosen = study.pictures.get('arms') or list(sheets)[:MOST_SHOWN]
     arms = [a for a in study.arms if a.name in chosen and a.name in sheets]
-    source = DATASETS.build(dict(study.pictures['dataset']))
-    indices = study.pictures.get('indices') or range(PICTURES)
+    source, indices = open_pictures(study.pictures)
     authors = writers([arm.name for arm in arms], sheets)
     if authors:
         add_captions(page, source, indices, authors, sheets)

@@ -7,6 +7,7 @@ all of them are measured on.
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from sparc_vlm.engine import load_config
 from sparc_vlm.engine.config_error import ConfigError, nearest
 from sparc_vlm.study.arm import flatten, shortened
 from sparc_vlm.study.flags import task_config
+from sparc_vlm.study.forms import check_fields
 from sparc_vlm.study.plan import Study, StudyArm, task_name
 
 FIELDS = (
@@ -27,6 +29,11 @@ ARM_FIELDS = (
     *('name', 'config', 'seeds', 'options', 'steps', 'checkpoint'),
     *('data', 'val_data', 'value', 'note', 'tasks'),
 )
+PICTURE_FIELDS = ('dataset', 'indices', 'arms', 'words', 'threshold')
+TOLD = {
+    'randomness.seed': 'seeds has them',
+    'work_dir': '--work-dir of the study has it',
+}
 TRAINING_FIELDS = {*ARM_FIELDS} - {
     *('name', 'checkpoint', 'value', 'note', 'tasks')
 }
@@ -47,10 +54,13 @@ def read_study(path: str | Path, root: Path) -> Study:
         UserError: A task in it does not.
     """
     content = load_config(path).to_dict()
-    _known(content, FIELDS, str(path))
+    check_fields(content, FIELDS, str(path))
     for key in ('arms', 'tasks'):
         if not content.get(key):
             raise ConfigError(f'{path} lists no {key}: name at least one')
+    for task in content['tasks']:
+        if not isinstance(task, (str, dict)):
+            raise ConfigError(f'{path}: a task is a text or a dict: {task}')
     arms = tuple(
         _arm(arm, content, (Path.cwd(), root, Path(path).parent))
         for arm in content['arms']
@@ -60,11 +70,8 @@ def read_study(path: str | Path, root: Path) -> Study:
         if len(set(known)) < len(known):
             twice = next(name for name in known if known.count(name) > 1)
             raise ConfigError(f'{path}: two arms are called {twice}')
-    baseline = content.get('baseline', names[0])
-    pictures = content.get('pictures')
-    if isinstance((pictures or {}).get('dataset'), str):
-        shown = task_config(f'retrieval:{pictures["dataset"]}')
-        pictures['dataset'] = shown['dataset']
+    baseline = content.get('baseline') or names[0]
+    pictures = _pictures(content.get('pictures'), str(path))
     for name in (baseline, *((pictures or {}).get('arms') or [])):
         if name not in names:
             raise ConfigError(
@@ -89,10 +96,15 @@ def _arm(
     places: Iterable[Path],
 ) -> StudyArm:
     """One arm."""
-    if 'name' not in own:
+    if not isinstance(own, dict) or not own.get('name'):
         raise ConfigError(f'an arm has no name: {own}')
     name = own['name']
-    _known(own, ARM_FIELDS, f'arm {name}')
+    check_fields(own, ARM_FIELDS, f'arm {name}', elsewhere=('tasks',))
+    if not re.search('[a-z0-9]', StudyArm(name, (0,)).folder):
+        raise ConfigError(
+            f'arm {name}: its folder is named after it, so that it needs a '
+            'letter from a to z or a digit'
+        )
     more = {
         'value': own.get('value'),
         'note': own.get('note', ''),
@@ -120,6 +132,19 @@ def _arm(
         both.get('val_data'),
         **more,
     )
+
+
+def _pictures(asked: dict[str, Any] | None, path: str) -> dict | None:
+    """What the page shows examples of, a flag for the data made a config."""
+    if not asked:
+        return None
+    if isinstance(asked.get('dataset'), str):
+        task = task_config(f'retrieval:{asked["dataset"]}')
+        asked = {**asked, 'dataset': task['dataset']}
+    check_fields(asked, PICTURE_FIELDS, f'{path}: pictures')
+    if not asked.get('dataset'):
+        raise ConfigError(f'{path}: pictures needs a dataset')
+    return asked
 
 
 def _check_tasks(arm: StudyArm, study: Study) -> None:
@@ -163,11 +188,19 @@ def _options(
 ) -> dict[str, Any]:
     """Changes to a recipe: its length, the study's, the arm's own."""
     options: dict[str, Any] = {}
-    if steps:
+    if steps is not None:
+        if steps < 1:
+            raise ConfigError(
+                f'arm {own["name"]}: steps must be at least 1, got {steps}'
+            )
         options |= shortened(load_config(config), steps)
     options |= flatten(shared.get('options') or {})
     options |= flatten(own.get('options') or {})
     for key, value in options.items():
+        if key in TOLD:
+            raise ConfigError(
+                f'arm {own["name"]}: {key} is not for options: {TOLD[key]}'
+            )
         if not _can_be_told(key, value):
             raise ConfigError(
                 f'arm {own["name"]}: {key}={value} cannot be given to '
@@ -211,10 +244,3 @@ def _listed(value: Any) -> list[str]:
     if value is None:
         return []
     return [value] if isinstance(value, str) else list(value)
-
-
-def _known(content: dict[str, Any], fields: Iterable[str], who: str) -> None:
-    for key in content:
-        # A name with an underscore is the file's own, for use further down.
-        if key not in fields and key[0] != '_':
-            raise ConfigError(f'{who}: unknown {key}{nearest(key, fields)}')

@@ -6,6 +6,7 @@ from sparc_vlm.study import (
     build_tasks,
     check_units,
     choose,
+    open_pictures,
     read_study,
     tasks_by_arm,
 )
@@ -101,10 +102,32 @@ def test_texts_anywhere_in_a_value_are_filled():
     ('more', 'said'),
     [
         ('seed = 3', 'unknown seed; did you mean seeds'),
+        ('seeds = 2.0', 'seeds is a whole number or a list, got 2.0'),
+        ("arms[0]['seeds'] = True", 'arm CLIP: seeds is a whole number'),
+        ("steps = '90'", "steps is a whole number, got '90'"),
+        ('steps = 0', 'arm CLIP: steps must be at least 1, got 0'),
+        ("arms = dict(name='a')", 'arms is a list'),
+        ("arms = ['CLIP']", 'an arm has no name: CLIP'),
+        ("arms[0]['name'] = 3", 'arm 3: name is a text'),
+        ("arms[0]['name'] = '...'", 'its folder is named after it'),
+        ("arms[0]['value'] = 'x'", 'arm CLIP: value is a number'),
+        ("options = ['a=1']", 'options is a dict'),
+        ("options = {'randomness.seed': 1}", 'seeds has them'),
+        ("options = {'work_dir': 'x'}", '--work-dir of the study has it'),
+        ('tasks = [3]', 'a task is a text or a dict: 3'),
+        ('pictures = [1]', 'pictures is a dict'),
+        ('pictures = dict(indices=[0])', 'pictures needs a dataset'),
+        (
+            "pictures = dict(dataset='scenes:', index=[0])",
+            'pictures: unknown index; did you mean indices',
+        ),
         ('arms = []', 'lists no arms: name at least one'),
         ('tasks = []', 'lists no tasks'),
         ("baseline = 'SPARK'", 'no arm SPARK; did you mean SPARC'),
-        ("pictures = dict(arms=['no'])", 'there is no arm no'),
+        (
+            "pictures = dict(dataset='scenes:', arms=['no'])",
+            'there is no arm no',
+        ),
         ("arms[0]['step'] = 1", 'arm CLIP: unknown step; did you mean steps'),
         ("arms[1]['name'] = 'CLIP'", 'two arms are called CLIP'),
         ("arms[1]['name'] = 'clip'", 'two arms are called'),
@@ -165,6 +188,26 @@ def test_mistakes_are_said_before_any_work(tmp_path, more, said):
 def test_tasks_that_cannot_be_built(tmp_path, more, said):
     with pytest.raises(UserError, match=said):
         build_tasks(read(tmp_path, more).tasks)
+
+
+@pytest.mark.parametrize(
+    ('more', 'said'),
+    [
+        ("type='Scene'", 'pictures: the dataset cannot be built: .*Scene'),
+        ("type='Scenes', splat='test'", 'pictures: .*splat'),
+        ("type='Scenes', num_images=2", 'there is no picture 2 in'),
+    ],
+)
+def test_pictures_that_are_not_there(tmp_path, more, said):
+    more = f'pictures = dict(dataset=dict({more}), indices=[0, 2])'
+    with pytest.raises(UserError, match=said):
+        open_pictures(read(tmp_path, more).pictures)
+
+
+def test_of_few_pictures_all_are_shown(tmp_path):
+    more = "pictures = dict(dataset=dict(type='Scenes', num_images=2))"
+    _, indices = open_pictures(read(tmp_path, more).pictures)
+    assert list(indices) == [0, 1]
 
 
 def test_an_arm_may_be_measured_in_its_own_way(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 
 from sparc_vlm.study import read_sheet
 from sparc_vlm.study import run as running
-from tests.test_study.made import stand_in, write_study
+from tests.test_study.made import STUDY, stand_in, write_study
 from tests.test_tools.test_train import scalars
 from tools import compare
 
@@ -105,6 +105,15 @@ def test_a_failed_arm_is_reported_and_the_others_stand(
     assert compare_in(work, path, '--out', str(out), '--report') == 0
     assert 'Not there: SPARC.' in (out / 'page.html').read_text('utf-8')
     assert len(trainer.started) == 3
+
+
+def test_pictures_are_looked_for_before_any_work(trainer, tmp_path, capfd):
+    more = "pictures = dict(dataset=tasks[0]['dataset'], indices=[6])\n"
+    path = write_study(tmp_path, STUDY + more)
+    assert compare_in(tmp_path / 'work', path) == compare.USAGE
+    assert 'there is no picture 6' in capfd.readouterr().err
+    assert trainer.started == []
+    assert compare_in(tmp_path / 'work', path, '--no-pictures') == 0
 
 
 def test_some_arms_alone(trainer, tmp_path, capfd):
