@@ -21,6 +21,7 @@ from mmengine.config import Config
 
 import sparc_vlm
 from sparc_vlm.engine import ConfigError, load_config
+from sparc_vlm.engine.checkpoint import whole_checkpoints
 from sparc_vlm.errors import RunError
 from sparc_vlm.files import write_json
 from sparc_vlm.study.fingerprints import same_starts, starts_of
@@ -111,7 +112,7 @@ class Arm:
         """Trains the arm, or goes on with it; nothing if it is done.
 
         Returns:
-            Seconds that its training took, over all its runs.
+            Seconds that its training took, over all runs that it is made of.
 
         Raises:
             RunError: Training ended with an error, or left no model.
@@ -126,7 +127,9 @@ class Arm:
             aside = set_aside(self.folder)
             self.say(f'{self.name}: {change}; moved to {aside}')
             record = None
-        before = record['seconds'] if record is not None else 0.0
+        # Without a checkpoint it begins anew, and what it took is lost.
+        goes_on = record and next(whole_checkpoints(self.folder), None)
+        before = record['seconds'] if goes_on else 0.0
         self._write(settings, before, done=False)
         command = [
             *(sys.executable, str(self.root / 'tools' / 'train.py')),

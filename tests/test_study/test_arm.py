@@ -1,9 +1,13 @@
+import json
+import zipfile
+
 import pytest
 from mmengine.config import Config
 
 from sparc_vlm.engine import ConfigError, load_config
 from sparc_vlm.engine.config_fit import check_fit
 from sparc_vlm.errors import RunError
+from sparc_vlm.files import write_json
 from sparc_vlm.study import Arm, set_aside, shortened
 from sparc_vlm.study.arm import flatten
 from tests.test_study.made import ROOT
@@ -60,6 +64,26 @@ def test_what_stands_there_is_set_aside_never_lost(tmp_path):
     for number in (1, 2):
         (tmp_path / 'run').mkdir()
         assert set_aside(tmp_path / 'run').name == f'run-earlier-{number}'
+
+
+def test_seconds_of_what_is_lost_are_not_counted(tmp_path):
+    """A checkpoint is gone on with; without one a training begins anew."""
+
+    def launch(command, place):
+        arm.model.mkdir(parents=True)
+        return 0
+
+    arm = Arm('a', RECIPE, tmp_path / 'run', ROOT, launch=launch)
+    arm.say = lambda line: None
+    arm.train()
+    for has_checkpoint in (False, True):
+        arm.model.rmdir()
+        note = json.loads((arm.folder / arm.record).read_text())
+        write_json(arm.folder / arm.record, {**note, 'seconds': 1000})
+        if has_checkpoint:
+            with zipfile.ZipFile(arm.folder / 'iter_2.pth', 'w') as file:
+                file.writestr('data', '')
+        assert (arm.train() >= 1000) == has_checkpoint
 
 
 @pytest.mark.parametrize(
