@@ -71,9 +71,10 @@ def study_page(
         page.figure(shrunk(sweep), 'sweep')
     page.heading('Results')
     page.text(
-        'Where many arms and measures stand side by side, one mark in twenty '
-        'is expected by chance alone, and two or three seeds say little '
-        'about how far trainings lie apart.'
+        'Nothing corrects for how many arms and measures stand side by side: '
+        'where two do not differ, one comparison in twenty is marked by '
+        'chance, and more with few seeds, since two or three say little '
+        'about how far trainings lie apart, and one says nothing.'
     )
     tasks = list(report['types'])
     for task in tasks:

@@ -192,12 +192,18 @@ def _metrics(
     found: dict[str, Any] = {}
     tasks = dict.fromkeys(task for sheets in own.values() for task in sheets)
     for task in tasks:
-        results = _results(own, task)
+        at_seeds = [sheets.get(task) for sheets in own.values()]
+        results = [sheet for sheet in at_seeds if sheet is not None]
         others = _results(base, task) if base else []
         # One that is undefined at a seed may be there at another.
         names = dict.fromkeys(m for r in results for m in r['metrics'])
         found[task] = {
-            metric: _metric(metric, results, others) for metric in names
+            metric: {
+                **_metric(metric, results, others),
+                # One for each of the arm's seeds, whether or not it is there.
+                'seeds': [s and s['metrics'].get(metric) for s in at_seeds],
+            }
+            for metric in names
         }
     return found
 
@@ -214,7 +220,6 @@ def _metric(
     entry: dict[str, Any] = {
         'mean': statistics.fmean(known),
         'spread': statistics.stdev(known) if len(known) > 1 else None,
-        'seeds': values,
         'interval': _ends(taken_apart and bootstrap(taken_apart[0])),
         'draws': taken_apart and taken_apart[0].draws,
     }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sparc_vlm.study.measure import Sheet
-from sparc_vlm.study.titles import compared, heading, title_of
+from sparc_vlm.study.titles import best_of, compared, heading, title_of
 from sparc_vlm.visualization.cells import as_html, as_markdown, as_text
 from sparc_vlm.visualization.tables import MISSING
 
@@ -98,7 +98,9 @@ def task_table(report: dict[str, Any], task: str) -> TextTable:
         heading_of(report, task),
         f'In percent, {report["pictures"][task]} samples; mean over seeds ± '
         f'their standard deviation. {HIGHER} {LOWER}: the 95% interval of the '
-        f'difference to {report["baseline"]} lies above, below 0.',
+        f'difference to {report["baseline"]} lies above, below 0. Without ±: '
+        'one seed, so that a mark does not say that another training would '
+        'have it. Bold: the best mean, sure or not.',
     )
 
 
@@ -215,15 +217,18 @@ def _number(value: float | None) -> str:
 def _best(
     report: dict[str, Any], task: str, arms: list[str], columns: list[str]
 ) -> frozenset[tuple[int, int]]:
-    """Where the highest mean of each column stands, ties included."""
+    """Where the best mean of each column stands, ties included."""
     marked = set()
     for column, key in enumerate(columns, 1):
+        pick = best_of(report['types'][task], key)
+        if pick is None:
+            continue
         shown = {
             row: round(report['arms'][name]['metrics'][task][key]['mean'], 1)
             for row, name in enumerate(arms, 1)
             if key in report['arms'][name]['metrics'][task]
         }
-        top = max(shown.values(), default=None)
+        top = pick(shown.values(), default=None)
         best = [row for row, value in shown.items() if value == top]
         if len(best) < len(shown):
             marked |= {(row, column) for row in best}

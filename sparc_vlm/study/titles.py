@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+
+from sparc_vlm.evaluation.pope import KINDS
 
 HEADINGS = {
     'Retrieval': 'Zero-shot retrieval, R@K',
@@ -92,6 +94,19 @@ MEASURES = {
 }
 """Titles by the type of the task and the metric. Tables that compare models
 show these, in this order; of a task that is not here, all metrics."""
+FEWER = {
+    'Captioning': (
+        *('chair_i', 'chair_s', 'false_captions', 'false_objects'),
+        *('false_attributes', 'missed_objects', 'silent_captions'),
+    )
+}
+"""Metrics by the type of the task of which the lowest is the best."""
+NEITHER = {
+    'Captioning': ('cider_elsewhere', 'k_p_elsewhere', 'words', 'captioned'),
+    'Grounding': ('pointing_centre',),
+    'POPE': tuple(f'{kind}_yes' for kind in KINDS),
+}
+"""Metrics that no model is better by."""
 PARTS = {'Foils': 'accuracy/'}
 """How metrics of parts begin that such tables show as well."""
 
@@ -105,6 +120,18 @@ def title_of(kind: str, metric: str) -> str:
     """
     plain = metric.removeprefix(PARTS.get(kind, '')).replace('_', ' ')
     return MEASURES.get(kind, {}).get(metric, plain)
+
+
+def best_of(kind: str, metric: str) -> Callable[..., float] | None:
+    """What picks the best value of a metric: `max`, `min`, or None.
+
+    Args:
+        kind: Type of the task.
+        metric: Its name.
+    """
+    if metric in NEITHER.get(kind, ()):
+        return None
+    return min if metric in FEWER.get(kind, ()) else max
 
 
 def compared(kind: str, metrics: Iterable[str]) -> list[str]:

@@ -55,16 +55,20 @@ def test_seeds_are_drawn_too():
     assert found.high == pytest.approx(0.5 + math.sqrt(0.5))
 
 
-def test_the_interval_of_many_trainings_holds_their_mean():
-    """Of three, mostly; too rarely, as `docs/study.md` says."""
+@pytest.mark.parametrize(
+    ('seeds', 'rarely', 'often'), [(2, 60, 80), (3, 70, 90)]
+)
+def test_the_interval_of_some_trainings_holds_their_mean(seeds, rarely, often):
+    """Mostly; too rarely, as `docs/study.md` says."""
     random = np.random.default_rng(0)
     held = 0
     for trial in range(100):
         # Trainings differ by 2, samples within one by 5.
-        values = random.normal(0, 2, (3, 1)) + random.normal(0, 5, (3, 300))
+        values = random.normal(0, 2, (seeds, 1))
+        values = values + random.normal(0, 5, (seeds, 300))
         found = bootstrap(Scores(values), draws=300, seed=trial)
         held += found.low <= 0 <= found.high
-    assert 70 <= held <= 90
+    assert rarely <= held <= often
 
 
 def test_weighted_mean():

@@ -15,6 +15,7 @@ from sparc_vlm.study.tables import (
     difference_table,
     task_table,
 )
+from sparc_vlm.study.titles import FEWER, MEASURES, NEITHER
 from tests.test_study.made import ROOT, STUDY, run, write_study
 
 PICTURES = """
@@ -165,6 +166,19 @@ def test_what_one_seed_or_one_arm_lacks_is_said(study, trainer, tmp_path):
     assert said in page.with_suffix('.md').read_text()
 
 
+def test_numbers_of_seeds_stand_at_their_seeds(study, trainer, tmp_path):
+    run(study, tmp_path / 'work')
+    results = tmp_path / 'work/clip/seed0/results'
+    (results / 'retrieval.json.gz').unlink()
+    report, page = report_of(study, tmp_path / 'work')
+    arm = report['arms']['CLIP']
+    assert arm['seeds'] == [0, 1]
+    first, second = arm['metrics']['retrieval']['i2t_r1']['seeds']
+    assert first is None
+    assert arm['metrics']['retrieval']['i2t_r1']['mean'] == second
+    assert report['missing'] == ['CLIP, seed 0 (1 of 2 tasks)']
+
+
 def test_what_is_missing_is_said_and_the_rest_shown(study, trainer, tmp_path):
     trainer.codes['sparc/seed0'] = trainer.codes['clip/seed1'] = 9
     runner = run(study, tmp_path / 'work')
@@ -240,6 +254,34 @@ def test_marks_tell_where_the_interval_lies():
     assert cost_table(made_report()).rows[1] == [
         *('base', '1', '-', '-', '1.5', '-')
     ]
+
+
+@pytest.mark.parametrize(
+    ('kind', 'metric', 'best'),
+    [
+        ('Probe', 'hit', 2),
+        ('Captioning', 'cider', 2),
+        ('Captioning', 'chair_i', 3),
+        ('Captioning', 'false_captions', 3),
+        ('Captioning', 'words', None),
+        ('Captioning', 'cider_elsewhere', None),
+        ('Grounding', 'pointing_centre', None),
+        ('POPE', 'random_yes', None),
+        ('POPE', 'random_f1', 2),
+    ],
+)
+def test_the_best_is_the_lowest_of_what_is_wrong(kind, metric, best):
+    report = made_report() | {'types': {'t': kind}, 'chance': {}}
+    for arm in report['arms'].values():
+        arm['metrics']['t'] = {metric: arm['metrics']['t']['hit']}
+    marked = {(best, 1)} if best else set()
+    assert task_table(report, 't').marked == marked
+
+
+def test_every_metric_with_a_direction_is_shown():
+    for kind, metrics in {**FEWER, **NEITHER}.items():
+        if kind in MEASURES:
+            assert set(metrics) <= set(MEASURES[kind])
 
 
 @pytest.mark.parametrize(
