@@ -35,6 +35,7 @@ from sparc_vlm.engine import (  # noqa: E402
     whole_checkpoints,
 )
 from sparc_vlm.engine.heap import keep_heap  # noqa: E402
+from sparc_vlm.engine.machine import note_machine  # noqa: E402
 from sparc_vlm.engine.precision import KEY as PRECISION  # noqa: E402
 from sparc_vlm.engine.precision import fit_precision  # noqa: E402
 from sparc_vlm.errors import UserError, sentence  # noqa: E402
@@ -179,6 +180,7 @@ def build_runner(args: argparse.Namespace, console: Console) -> SparcRunner:
     if is_first:
         # What is made first, features and a tokenizer, takes minutes.
         check_writable(cfg.work_dir)
+        note_machine(cfg)
     if not torch.accelerator.is_available():
         keep_heap()
     keep_features(cfg, say)

@@ -128,9 +128,20 @@ def _details(report: dict[str, Any]) -> list[str]:
         alike = len(found['models']) == count
         who = '' if alike else f' ({"; ".join(found["models"])})'
         lines.append(f'{found["task"]} left out {said}{who}.')
-    alike = len(report['measured']) == 1
+    for found in report['trained']:
+        alike = len(found['arms']) == count
+        where = f'{found["device"]} in {found["precision"]}'
+        lines.append(_made_on('Trained', where, found, alike, '; '))
     for found in report['measured']:
-        said = ', '.join(f'{k} {v}' for k, v in found['versions'].items())
-        who = '' if alike else f' ({", ".join(found["arms"])})'
-        lines.append(f'Measured on {found["device"]}{who}: {said}')
+        alike = len(report['measured']) == 1
+        lines.append(_made_on('Measured', found['device'], found, alike))
     return lines
+
+
+def _made_on(
+    what: str, where: str, found: dict[str, Any], alike: bool, by: str = ', '
+) -> str:
+    """A line about a machine, and whose it was where not all were alike."""
+    versions = ', '.join(f'{k} {v}' for k, v in found['versions'].items())
+    who = '' if alike else f' ({by.join(found["arms"])})'
+    return f'{what} on {where}{who}: {versions}'

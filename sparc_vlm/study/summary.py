@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from sparc_vlm.engine.machine import machines_of
 from sparc_vlm.evaluation.samples import paired, scores_of
 from sparc_vlm.evaluation.statistics import Interval, bootstrap
 from sparc_vlm.study.arm import Arm
@@ -99,6 +100,7 @@ def summarise(
         'arms': arms,
         'missing': _missing(study, sheets),
         'failed': [str(failure) for failure in failures],
+        'trained': _trained(study, sheets, work_dir),
         'measured': _measured(sheets),
     }
 
@@ -113,6 +115,24 @@ def _skipped(sheets: Sheets) -> list[dict[str, Any]]:
             for seed, tasks in seeds.items()
             for task, sheet in tasks.items()
             if (left_out := sheet['skipped'])
+        ),
+    )
+
+
+def _trained(
+    study: Study, sheets: Sheets, work_dir: Path
+) -> list[dict[str, Any]]:
+    """In which precision, on what and with which versions, and who that was.
+
+    Nothing is known of models that were trained elsewhere.
+    """
+    return _grouped(
+        'arms',
+        (
+            (f'{arm.name}, seed {seed}', note)
+            for arm in study.arms
+            for seed in sheets.get(arm.name, ())
+            for note in machines_of(arm.place(seed, work_dir))
         ),
     )
 

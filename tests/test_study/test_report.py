@@ -4,7 +4,9 @@ import statistics
 
 import pytest
 import torch
+from mmengine.config import Config
 
+from sparc_vlm.engine.machine import note_machine
 from sparc_vlm.evaluation.statistics import Scores, bootstrap
 from sparc_vlm.study import read_sheet, read_study, write_report
 from sparc_vlm.study.figures import sweep_figure
@@ -103,6 +105,26 @@ def test_it_says_where_and_with_what_each_arm_was_measured(
     assert here['versions']['torch'] == torch.__version__
     markdown = page.with_suffix('.md').read_text()
     assert '- Measured on cuda (SPARC): torch 9.9' in markdown
+
+
+def test_it_says_in_what_precision_each_arm_was_trained(
+    study, trainer, tmp_path
+):
+    run(study, tmp_path / 'work')
+    report, _ = report_of(study, tmp_path / 'work')
+    assert report['trained'] == []
+    for name, precision in (('clip', 'bfloat16'), ('sparc', 'float32')):
+        wrapper = dict(dtype=precision)
+        for folder in (tmp_path / 'work' / name).iterdir():
+            cfg = dict(work_dir=str(folder), optim_wrapper=wrapper)
+            note_machine(Config(cfg))
+    report, page = report_of(study, tmp_path / 'work')
+    clip, sparc = report['trained']
+    assert clip['arms'] == ['CLIP, seed 0', 'CLIP, seed 1']
+    assert sparc['arms'] == ['SPARC, seed 0']
+    said = page.with_suffix('.md').read_text('utf-8')
+    assert ' in bfloat16 (CLIP, seed 0; CLIP, seed 1): python' in said
+    assert ' in float32 (SPARC, seed 0): python' in said
 
 
 def test_numbers_are_those_of_the_sheets(study, trainer, tmp_path):
