@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT))
 
 import sparc_vlm  # noqa: E402
 from sparc_vlm.engine.versions import versions  # noqa: E402
-from sparc_vlm.errors import UserError, sentence  # noqa: E402
+from sparc_vlm.errors import UsageError, UserError, sentence  # noqa: E402
 from sparc_vlm.evaluation import progress_bar  # noqa: E402
 from sparc_vlm.files import (  # noqa: E402
     check_writable,
@@ -99,6 +99,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the tool; returns the exit code."""
     options = parse(arguments)
     try:
+        if options.steps is not None and options.steps < 1:
+            raise UsageError(
+                f'--steps must be at least 1, got {options.steps}'
+            )
         check_writable(options.work_dir)
         return run(options)
     except UserError as error:

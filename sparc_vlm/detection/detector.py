@@ -122,7 +122,8 @@ class LoadedDetector:
         if not names:
             raise UsageError(
                 'a detector by words must be told what to look for: name at '
-                'least one word'
+                "least one word, as --words 'red ball,dog' of tools/detect.py "
+                'does'
             )
         return names
 

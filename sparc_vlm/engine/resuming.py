@@ -63,7 +63,7 @@ def check_learning(runner: Any, meta: dict[str, Any], filename: str) -> None:
         advice = _about_batch(runner, meta.get('batches') or []) or advice
     raise CheckpointError(
         f'{filename} was trained with {", ".join(changes)}, and a '
-        f'resumed run keeps its optimizer and schedule: {advice}'
+        f'resumed run keeps objective, optimizer and schedule: {advice}'
     )
 
 

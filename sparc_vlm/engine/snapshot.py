@@ -12,6 +12,7 @@ from sparc_vlm.engine.data_report import joined
 from sparc_vlm.errors import UsageError
 
 MOST_CHANGES = 10
+OBJECTIVE = 'model.objective.type'
 UNTOLD = ('+++', '---', '+resume', '-resume', '+load_from', '-load_from')
 """Beginnings of lines that say nothing about the run."""
 
@@ -51,7 +52,9 @@ def learning(cfg: dict[str, Any]) -> dict[str, str]:
     """What of a config comes back from a checkpoint, whatever it says then.
 
     The optimizer's hyperparameters and the schedule are part of their saved
-    states; so is the length of the run, where a schedule ends with it.
+    states; so is the length of the run, where a schedule ends with it. Which
+    objective it was does not come back, and a run that goes on with another,
+    whose weights may well fit, is neither of them.
 
     Args:
         cfg: A config.
@@ -64,6 +67,8 @@ def learning(cfg: dict[str, Any]) -> dict[str, str]:
         for name, value in _flat(cfg.get('optim_wrapper'), 'optim_wrapper')
         if {'optimizer', 'paramwise_cfg'} & set(name.split('.'))
     }
+    objective = (cfg.get('model') or {}).get('objective') or {}
+    found.update(_flat(objective.get('type'), OBJECTIVE))
     schedule = cfg.get('param_scheduler')
     found.update(_flat(schedule, 'param_scheduler'))
     if any('end' not in part for part in _parts(schedule)):
@@ -76,7 +81,14 @@ def learning(cfg: dict[str, Any]) -> dict[str, str]:
 def learning_changes(
     before: dict[str, str], after: dict[str, str]
 ) -> list[str]:
-    """In what two answers of `learning` differ, in words."""
+    """In what two answers of `learning` differ, in words.
+
+    Args:
+        before: Of the run; earlier ones did not say which objective it was.
+        after: Of the config.
+    """
+    if OBJECTIVE not in before:
+        after = {key: own for key, own in after.items() if key != OBJECTIVE}
     return [
         f'{name}={before.get(name, "nothing")} (the config now says '
         f'{after.get(name, "nothing")})'

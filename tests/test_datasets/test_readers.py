@@ -14,6 +14,7 @@ from sparc_vlm.datasets import (
     KarpathyCaptions,
     LabelLists,
 )
+from sparc_vlm.errors import UsageError
 from sparc_vlm.registry import DATASETS
 from tests.test_datasets.made import (
     caption,
@@ -168,6 +169,13 @@ def test_csv(tmp_path, separator):
     ]
     assert source.captions(1) == ['two', '']
     assert same(source.image(1), 1)
+
+
+def test_an_empty_table(tmp_path):
+    path = tmp_path / 'a.csv'
+    path.touch()
+    with pytest.raises(UsageError, match=r'a\.csv is empty: its first line'):
+        CsvCaptions(path)
 
 
 def test_csv_columns_by_name(tmp_path):

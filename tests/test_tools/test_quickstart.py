@@ -265,3 +265,8 @@ def test_the_real_thing_on_a_tiny_recipe(tmp_path, monkeypatch, capfd):
     assert (folder / 'sparc' / 'maps' / '2' / '0.png').is_file()
     assert run(folder, '--steps', '2') == 0
     assert capfd.readouterr().out.count('already trained') == 3
+
+
+def test_no_step_is_a_mistake(tmp_path, capsys):
+    assert run(tmp_path / 'out', '--steps', '0') == quickstart.USAGE
+    assert '--steps must be at least 1, got 0' in capsys.readouterr().err

@@ -95,6 +95,8 @@ def _column(
     for name in [wanted.lower()] if wanted else usual:
         if name in lowered:
             return lowered.index(name)
+    if not columns:
+        raise UsageError(f'{path} is empty: its first line names the columns')
     raise UsageError(
         f'{path} has the columns {", ".join(columns)}: none is called '
         f'{wanted or " or ".join(usual)}'
