@@ -65,8 +65,15 @@ def test_can_be_begun(places, stage, tmp_path):
         assert seen == (f'{first}/eyes' if at_random and stage == 2 else None)
     tasks = build_tasks(study.tasks)
     *_, pope = tasks
-    # Questions about classes that are all as common, and of few pictures.
-    if name == 'scenes':
+    # Questions about classes that are all as common, and of few pictures,
+    # where answers have been learned.
+    if name == 'scenes' and stage == 1:
+        assert [task.name for task in tasks] == ['captioning']
+        questions = [
+            arm.recipe.train_dataloader.dataset.questions for arm in study.arms
+        ]
+        assert questions == [0] * len(study.arms)
+    elif name == 'scenes':
         assert pope.kinds == ('random', 'similar')
         assert len(pope.indices) == 100
     else:
