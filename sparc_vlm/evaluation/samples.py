@@ -17,6 +17,8 @@ from sparc_vlm.evaluation.average_precision import (
 from sparc_vlm.evaluation.bleu_scores import BleuScores
 from sparc_vlm.evaluation.statistics import Scores
 
+PART = '#'
+"""Goes before a sample's number in its key where a picture has several."""
 AnyScores = Scores | PrecisionScores | BleuScores
 
 
@@ -40,8 +42,9 @@ def scores_of(
 
     Returns:
         Scores in the metric's own unit and the samples' keys; samples that
-        are not there at every seed are left out. None where the metric
-        cannot be taken apart.
+        are not there at every seed are left out, and those of one picture
+        (see `PART`) are one, under its key, since they are drawn together.
+        None where the metric cannot be taken apart.
     """
     tables = [_by_key(result['samples']) for result in results]
     keys = [key for key in tables[0] if all(key in t for t in tables[1:])]
@@ -65,7 +68,7 @@ def scores_of(
         weights.append([_weight(s, metric, field) for s in own])
     if not keys or not np.sum(weights):
         return None
-    return Scores(np.array(values), np.array(weights)), keys
+    return _by_picture(np.array(values), np.array(weights), keys)
 
 
 def paired(
@@ -93,6 +96,28 @@ def paired(
     mine = [at[key] for key in shared]
     their = [place[key] for key in shared]
     return first.at(mine), second.at(their)
+
+
+def _by_picture(
+    values: np.ndarray, weights: np.ndarray, keys: list[str]
+) -> tuple[Scores, list[str]]:
+    """Scores of pictures: the weighted means of their samples.
+
+    Samples of one picture are right or wrong together; drawn one by one, they
+    would make an interval too narrow.
+    """
+    own = [key.partition(PART)[0] for key in keys]
+    pictures = list(dict.fromkeys(own))
+    if len(pictures) == len(keys):
+        return Scores(values, weights), pictures
+    place = {key: number for number, key in enumerate(pictures)}
+    column = np.array([place[key] for key in own])
+    sums = np.zeros((2, len(values), len(pictures)))
+    counted = np.where(weights > 0, values * weights, 0.0)
+    np.add.at(sums[0], (slice(None), column), counted)
+    np.add.at(sums[1], (slice(None), column), weights)
+    total, weight = sums
+    return Scores(total / np.where(weight > 0, weight, 1), weight), pictures
 
 
 def _mean_iou(

@@ -90,6 +90,41 @@ def test_keys_that_repeat_are_told_apart():
     assert scores_of('hit', [ours])[1] == ['same', 'same (2)']
 
 
+def test_samples_of_one_picture_are_drawn_together():
+    """They are all right or all wrong: four pictures, not twelve samples."""
+    hits = [100.0, 0.0, 100.0, 100.0]
+    samples = [
+        {'key': f'{picture}#{number}', 'hit': hit, 'words': 1 + number}
+        for picture, hit in enumerate(hits)
+        for number in range(3)
+    ]
+    one = result({'hit': 75.0}, *samples)
+    scores, keys = scores_of('hit', [one])
+    assert keys == ['0', '1', '2', '3']
+    assert scores.values.tolist() == [hits]
+    assert metric_of(scores) == pytest.approx([75])
+    # Weighted by words: of six of the first picture one is wrong now.
+    samples[0]['hit'] = 0.0
+    one = result({'hit': 100 * 17 / 24}, *samples)
+    scores, _ = scores_of('hit', [one])
+    assert scores.weights.tolist() == [[6] * 4]
+    assert scores.values[0].tolist() == pytest.approx([500 / 6, 0, 100, 100])
+    assert metric_of(scores) == pytest.approx([100 * 17 / 24])
+
+
+def test_pictures_are_paired_whatever_samples_they_have():
+    ours, theirs = (
+        result({'hit': 50.0}, *({'key': key, 'hit': hit} for key, hit in rows))
+        for rows in (
+            [('a#0', 100.0), ('a#1', 0.0), ('b#0', 50.0)],
+            [('b#0', 100.0), ('c#0', 0.0)],
+        )
+    )
+    first, second = paired('hit', [ours], [theirs])
+    assert first.values.tolist() == [[50]]
+    assert second.values.tolist() == [[100]]
+
+
 @pytest.mark.parametrize(
     'task',
     [

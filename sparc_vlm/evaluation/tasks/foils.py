@@ -18,6 +18,7 @@ from sparc_vlm.evaluation.pair_scores import (
     global_scores,
 )
 from sparc_vlm.evaluation.ranking import TIE
+from sparc_vlm.evaluation.samples import PART
 from sparc_vlm.evaluation.task import Progress, Task, TaskResult
 from sparc_vlm.evaluation.words import Alignment
 from sparc_vlm.registry import TASKS
@@ -158,7 +159,7 @@ class Foils(Task):
                 elif not all(has_words(model, text) for text in texts):
                     skipped['foils without words'] += 1
                 else:
-                    name = f'{key}#{number}'
+                    name = f'{key}{PART}{number}'
                     cases.append(_Case(place, name, row['kind'], texts))
         return cases
 
