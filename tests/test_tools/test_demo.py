@@ -14,7 +14,12 @@ from tools import demo as tool
 def test_it_serves_until_it_is_stopped(tmp_path):
     command = [sys.executable, 'tools/demo.py', str(save_model(tmp_path))]
     with subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        # A shell's background jobs do not hear it, nor do their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         try:
             line = process.stdout.readline()
