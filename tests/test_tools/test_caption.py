@@ -172,18 +172,6 @@ def test_mistakes_are_said_before_the_model_is_loaded(
     assert printed.count('\n') == 1
 
 
-def test_no_picture_is_said_before_the_model_is_loaded(tmp_path, capfd):
-    model = str(tmp_path / 'no')
-    for given, said in (
-        (tmp_path, f'{tmp_path} is a folder: name the pictures in it, such'),
-        (tmp_path / '*.jpg', f'there is no picture {tmp_path}/*.jpg'),
-    ):
-        assert tool.main([model, str(given)]) == tool.USAGE
-        printed = capfd.readouterr().err
-        assert said in printed
-        assert printed.count('\n') == 1
-
-
 def test_models_that_cannot_be_taken(captioner, image, tmp_path, capfd):
     for model, said in (
         (tmp_path / 'no', f'there is no {tmp_path}/no'),

@@ -137,18 +137,6 @@ def test_mistakes_are_one_sentence(classes, image, capfd, more, said):
     assert printed.out == ''
 
 
-def test_no_picture_is_said_before_the_model_is_loaded(tmp_path, capfd):
-    model = str(tmp_path / 'no')
-    for given, said in (
-        (tmp_path, f'{tmp_path} is a folder: name the pictures in it, such'),
-        (tmp_path / '*.jpg', f'there is no picture {tmp_path}/*.jpg'),
-    ):
-        assert tool.main([model, str(given)]) == tool.USAGE
-        printed = capfd.readouterr().err
-        assert said in printed
-        assert printed.count('\n') == 1
-
-
 def test_models_that_cannot_be_taken(words, image, tmp_path, capfd):
     ours = save_model(tmp_path)
     for model, said in (
