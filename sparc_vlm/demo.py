@@ -7,8 +7,7 @@ what a captioner writes, or the boxes that a detector finds.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -133,11 +132,13 @@ def _captioner(gradio: Any, captioner: Any) -> tuple[Any, ...]:
 
 
 def _detector(gradio: Any, detector: Any) -> tuple[Any, ...]:
+    # MMDetection takes seconds to import, and is by now.
+    from sparc_vlm.detection.words.vocabulary import listed_words
+
     def look(
         picture: Image.Image, threshold: float, words: str = ''
     ) -> Image.Image:
-        asked = [word.strip() for word in words.split(',') if word.strip()]
-        told = asked if detector.takes_words else None
+        told = listed_words(words) if detector.takes_words else None
         names = detector.names(told)
         (found,) = detector.detect([picture], told, LIMIT)
         return draw_boxes(picture, found.above(threshold), names)
@@ -158,21 +159,15 @@ def _told(gradio: Any, look: Callable[..., Any]) -> Callable[..., Any]:
     """The same with a picture needed, and a user's mistakes on the page."""
 
     def told(picture: Image.Image | None, *inputs: Any) -> Any:
-        with _sentences(gradio):
+        try:
             if picture is None:
                 raise UsageError('give a picture first')
             return look(picture.convert('RGB'), *inputs)
+        except UserError as error:
+            said = sentence(error)
+            raise gradio.Error(said, print_exception=False) from error
 
     return told
-
-
-@contextmanager
-def _sentences(gradio: Any) -> Iterator[None]:
-    """Shows a user's mistake as a sentence."""
-    try:
-        yield
-    except UserError as error:
-        raise gradio.Error(sentence(error), print_exception=False) from error
 
 
 def _gradio() -> Any:

@@ -95,7 +95,7 @@ def test_what_a_detector_finds(serve, picture, tmp_path, by_words):
     detector = detection.load(folder)
     image = Image.open(picture).convert('RGB')
     (found,) = detector.detect([image], words, demo.LIMIT)
-    told = ['red ball, dog'] if by_words else []
+    told = ['Red ball, dog,dog'] if by_words else []
     seen = pixels(ask(client, picture, 0.0, *told))
     wanted = draw_boxes(image, found, detector.names(words))
     assert np.array_equal(seen, np.asarray(wanted))

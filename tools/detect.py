@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 from sparc_vlm import detection  # noqa: E402
 from sparc_vlm.detection import Detections, LoadedDetector  # noqa: E402
-from sparc_vlm.detection.words.vocabulary import as_word  # noqa: E402
+from sparc_vlm.detection.words.vocabulary import listed_words  # noqa: E402
 from sparc_vlm.errors import UsageError, UserError, sentence  # noqa: E402
 from sparc_vlm.files import reason, write_json  # noqa: E402
 from sparc_vlm.study import best_device  # noqa: E402
@@ -130,11 +130,10 @@ def asked_for(words: str | None) -> list[str] | None:
     """
     if words is None:
         return None
-    found = dict.fromkeys(map(as_word, words.split(',')))
-    found.pop('', None)
+    found = listed_words(words)
     if not found:
         raise UsageError("--words names none: write --words 'red ball,dog'")
-    return list(found)
+    return found
 
 
 def look(

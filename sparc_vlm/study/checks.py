@@ -35,8 +35,13 @@ def check_units(
     """
     checked = set()
     for arm, seed in units:
-        there = finished(study, arm, seed, work_dir, root)
-        if len(there) == len(study.tasks_of(arm)):
+        is_trained = arm.checkpoint is None and (
+            arm.run(seed, work_dir, root).seconds() is not None
+        )
+        # Last, as it reads what was measured of each sample.
+        if is_trained or len(
+            finished(study, arm, seed, work_dir, root)
+        ) == len(study.tasks_of(arm)):
             continue
         if arm.checkpoint is not None:
             check_model(arm.checkpoint)
@@ -44,9 +49,7 @@ def check_units(
         # But for the seed itself most recipes are the same at every seed.
         differ = any(filled(v, seed) != v for v in arm.options.values())
         case = (arm.name, seed if differ else None)
-        if case not in checked and (
-            arm.run(seed, work_dir, root).seconds() is None
-        ):
+        if case not in checked:
             checked.add(case)
             _check_recipe(arm, seed)
 

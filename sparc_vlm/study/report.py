@@ -132,8 +132,8 @@ def _details(report: dict[str, Any]) -> list[str]:
         alike = len(found['arms']) == count
         where = f'{found["device"]} in {found["precision"]}'
         lines.append(_made_on('Trained', where, found, alike, '; '))
+    alike = len(report['measured']) == 1
     for found in report['measured']:
-        alike = len(report['measured']) == 1
         lines.append(_made_on('Measured', found['device'], found, alike))
     return lines
 

@@ -30,6 +30,17 @@ def as_word(name: str) -> str:
     return _said(IN_BRACKETS.sub(' ', name)) or _said(name)
 
 
+def listed_words(text: str) -> list[str]:
+    """The words between commas, as one would say them, each once.
+
+    Args:
+        text: As a user writes it: 'Red ball, dog'.
+    """
+    found = dict.fromkeys(map(as_word, text.split(',')))
+    found.pop('', None)
+    return list(found)
+
+
 def as_words(names: Sequence[str]) -> list[str]:
     """The classes of a data set as one would say them.
 
