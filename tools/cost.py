@@ -12,6 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from matplotlib.backend_bases import FigureCanvasBase
 from mmengine.config import Config
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
@@ -37,8 +38,6 @@ from sparc_vlm.errors import UsageError  # noqa: E402
 from sparc_vlm.files import check_writable, write_text  # noqa: E402
 
 USAGE = 2
-PICTURES = ('.png', '.pdf')
-"""How the name of a drawing may end."""
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -124,7 +123,6 @@ def main(arguments: list[str] | None = None) -> int:
             tables = [cost_markdown(lines), above_clip_markdown(lines), '']
             write_text(args.markdown, '\n\n'.join(tables))
         if args.plot:
-            args.plot.parent.mkdir(parents=True, exist_ok=True)
             cost_figure(lines).savefig(args.plot, dpi=150)
     except (OSError, ValueError) as error:
         console.print(f'error: {error}', style='red', markup=False)
@@ -142,9 +140,11 @@ def check_outputs(args: argparse.Namespace) -> None:
         UsageError: There is a file of another kind, or its folder cannot be
             written to.
     """
-    if args.plot and args.plot.suffix.lower() not in PICTURES:
+    known = FigureCanvasBase.get_supported_filetypes()
+    if args.plot and args.plot.suffix.lower().lstrip('.') not in known:
         raise UsageError(
-            f'--plot {args.plot} must end in {" or ".join(PICTURES)}'
+            f'--plot {args.plot} must end in .png or .pdf, or as another '
+            'kind of drawing does'
         )
     for path in (args.json, args.markdown, args.plot):
         if path is not None:
