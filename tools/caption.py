@@ -73,9 +73,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--temperature',
         type=float,
-        default=1.0,
         metavar='T',
-        help='of the draws: lower is less varied (%(default)s)',
+        help='of the draws of --samples: lower is less varied (1.0)',
     )
     parser.add_argument(
         '--seed', type=int, default=0, help='of the draws (%(default)s)'
@@ -115,11 +114,10 @@ def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
-        if min(args.samples, args.max_tokens) < 1 or args.temperature <= 0:
-            raise UsageError(
-                '--samples and --max-tokens must be at least 1, and '
-                '--temperature above 0'
-            )
+        if min(args.samples, args.max_tokens) < 1:
+            raise UsageError('--samples and --max-tokens must be at least 1')
+        if args.temperature is not None:
+            check_temperature(args.temperature, args.samples)
         if args.seed < 0:
             raise UsageError(f'--seed must be at least 0, got {args.seed}')
         check_pictures(args.images)
@@ -151,6 +149,21 @@ def main(arguments: list[str] | None = None) -> int:
     return FAILED if broken else 0
 
 
+def check_temperature(temperature: float, samples: int) -> None:
+    """Refuses a temperature that cannot be, or that would do nothing.
+
+    Raises:
+        UsageError: It is not above 0, or one caption is asked for.
+    """
+    if not temperature > 0:
+        raise UsageError(f'--temperature must be above 0, got {temperature}')
+    if samples == 1:
+        raise UsageError(
+            '--temperature is of captions that are drawn, and one alone is '
+            'the likeliest: add --samples N'
+        )
+
+
 def describe(
     captioner: LoadedCaptioner,
     image: Path,
@@ -177,7 +190,7 @@ def describe(
         [picture],
         prompt=args.prompt,
         num_samples=args.samples,
-        temperature=args.temperature if args.samples > 1 else 0.0,
+        temperature=(args.temperature or 1.0) if args.samples > 1 else 0.0,
         max_new_tokens=args.max_tokens,
         seed=args.seed,
     )

@@ -53,6 +53,10 @@ BELOW: dict[str, tuple[Registry, ...]] = {
 }
 """By a key further down."""
 
+HOOKS = ('default_hooks', 'custom_hooks')
+"""Fields whose entries may take dicts of their own making, with a `type` that
+no registry knows: in them a key stands for one where `BELOW` says so."""
+
 BESIDE: dict[str, tuple[str, ...]] = {
     'hook': ('priority',),
     'parameter scheduler': ('convert_to_iter_based',),
@@ -109,8 +113,9 @@ def registries_at(place: str) -> tuple[Registry, ...]:
     """The registries that the keys of a dotted place call for."""
     field, *keys = place.split('.')
     found = TOP.get(field, ())
-    for key in keys:
-        found = BELOW.get(key, found)
+    for depth, key in enumerate(keys):
+        unknown = () if field in HOOKS and depth else found
+        found = BELOW.get(key, unknown)
     return found
 
 

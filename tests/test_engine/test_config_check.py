@@ -116,6 +116,17 @@ def test_a_config_that_works_passes(tmp_path):
     check_config(cfg)
 
 
+def test_what_a_hook_makes_of_its_arguments_is_its_own(tmp_path):
+    # mmengine's hook knows this name, and no registry does.
+    profiler = dict(type='ProfilerHook', on_trace_ready=dict(type='log_trace'))
+    check_config(config(tmp_path, custom_hooks=[profiler]))
+    maps = dict(type='AlignmentMapHook', dataset=dict(type='Scnes'))
+    with says('no dataset called Scnes; did you mean Scenes?'):
+        check_config(config(tmp_path, custom_hooks=[maps]))
+    with says('no hook called ProfilerHok; did you mean ProfilerHook?'):
+        check_config(config(tmp_path, custom_hooks=[dict(type='ProfilerHok')]))
+
+
 def test_a_config_of_mmdetection_passes_and_is_checked():
     cfg = Config(
         dict(
