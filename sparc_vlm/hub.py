@@ -159,14 +159,18 @@ class ExportHook(Hook):
         self._export(runner, checkpoint.get('state_dict'), done)
 
     def after_train(self, runner: Runner) -> None:
-        """Exports the final weights.
+        """Exports the final weights, as a checkpoint would hold them.
 
         Args:
             runner: The runner.
         """
-        # All processes: each may hold a part of them.
-        weights = runner.weights() if hasattr(runner, 'weights') else None
-        self._export(runner, weights, runner.iter)
+        if not hasattr(runner, 'weights'):
+            self._export(runner, None, runner.iter)
+            return
+        # All processes: each may hold a part of them. A hook that comes
+        # before this one may put averages in their place.
+        whole = {'meta': {'iter': runner.iter}, 'state_dict': runner.weights()}
+        runner.call_hook('before_save_checkpoint', checkpoint=whole)
 
     def _export(
         self, runner: Runner, weights: dict[str, Tensor] | None, done: int

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -43,6 +43,16 @@ def to_rgb(picture: Image.Image) -> Image.Image:
     return picture.convert('RGB')
 
 
+def check_resize(resize: str) -> None:
+    """Refuses what is no `resize` of `resize_picture`.
+
+    Raises:
+        ValueError: It is neither 'stretch' nor 'crop'.
+    """
+    if resize not in get_args(Resize):
+        raise UsageError(f"resize must be 'stretch' or 'crop', got {resize!r}")
+
+
 def resize_picture(
     picture: Image.Image, size: int, resize: Resize = 'stretch'
 ) -> Image.Image:
@@ -58,10 +68,9 @@ def resize_picture(
     Raises:
         ValueError: A `resize` that is neither.
     """
+    check_resize(resize)
     if resize == 'crop':
         return ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
-    if resize != 'stretch':
-        raise UsageError(f"resize must be 'stretch' or 'crop', got {resize!r}")
     if picture.size == (size, size):
         return picture
     return picture.resize((size, size), Image.Resampling.BICUBIC)

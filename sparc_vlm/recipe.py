@@ -26,15 +26,13 @@ from sparc_vlm.datasets.tokenizer import CaptionTokenizer, has_tokenizer
 from sparc_vlm.engine import whole_checkpoints
 from sparc_vlm.engine.batch_fit import fit_batch
 from sparc_vlm.engine.config_error import ConfigError
-from sparc_vlm.registry import DATASETS, TOKENIZERS
+from sparc_vlm.engine.signatures import arguments
+from sparc_vlm.registry import DATASETS, LOADERS, TOKENIZERS
 
 MOST_CAPTIONS = 500_000
 """Captions that a tokenizer is trained on, spread evenly over the data."""
 SCENE_CAPTIONS = 50_000
 """As many show the closed vocabulary of the drawn scenes whole."""
-TRANSFORM = ('image_size', 'resize', 'crop_scale', 'flip')
-MASKS = ('patch_masks', 'patch_size')
-LOADING = ('batch_size', 'num_workers', 'seed', 'prefetch')
 
 
 def use_seed(cfg: Config) -> None:
@@ -199,20 +197,27 @@ def _loader(template: ConfigDict, source: dict[str, Any]) -> dict[str, Any]:
                 'made from'
             )
         return {**template, 'dataset': {**pairs, 'source': source}}
-    loading = {k: template[k] for k in LOADING if k in template}
-    transform = {k: pairs[k] for k in TRANSFORM if k in pairs}
-    masks = {k: pairs[k] for k in MASKS if k in pairs}
+    masks = pairs.get('patch_masks')
     if source['type'] == 'ShardLoader':
-        if masks.get('patch_masks'):
+        if masks:
             raise ConfigError(
-                f'patch_masks={masks["patch_masks"]!r} of the config needs '
-                'data with them, and shards hold captions only: name the '
-                'data that the shards were made from, or set '
+                f'patch_masks={masks!r} of the config needs data with them, '
+                'and shards hold captions only: name the data that the '
+                'shards were made from, or set '
                 'train_dataloader.dataset.patch_masks=None'
             )
-        return {**source, **loading, **transform}
-    dataset = dict(type='PairDataset', source=source, **transform, **masks)
-    return dict(type='PairLoader', dataset=dataset, **loading)
+        taken = _taken_by(LOADERS.get('ShardLoader'), {**pairs, **template})
+        return {**taken, **source}
+    dataset = dict(_taken_by(DATASETS.get('PairDataset'), pairs))
+    dataset |= dict(type='PairDataset', source=source)
+    loading = _taken_by(LOADERS.get('PairLoader'), template)
+    return dict(loading, type='PairLoader', dataset=dataset)
+
+
+def _taken_by(kind: type, settings: dict[str, Any]) -> dict[str, Any]:
+    """Those of a config's settings that a class has too."""
+    known = arguments(kind)
+    return {key: settings[key] for key in settings if key in known}
 
 
 def _hold_out(cfg: Config, source: dict[str, Any] | None) -> list[str]:

@@ -11,6 +11,7 @@ from sparc_vlm import recipe as recipe_module
 from sparc_vlm.datasets import CaptionTokenizer, write_shards
 from sparc_vlm.datasets.scenes import Scenes
 from sparc_vlm.engine import ConfigError, load_config
+from sparc_vlm.engine.config_overrides import check_overrides
 from sparc_vlm.recipe import (
     fit_to_machine,
     use_data,
@@ -154,6 +155,24 @@ def test_shards_get_the_loading_of_the_recipe(tmp_path):
     images = next(iter(loader))['images']
     assert images.shape == (6, 3, 32, 32)
     assert 'vocab_size' in cfg.model.text
+
+
+def test_what_the_recipe_says_of_loading_holds_for_other_data(tmp_path):
+    loading = dict(shuffle=False, group=3, prefetch=5)
+    cfg = recipe(train_dataloader=loading)
+    use_data(cfg, [table(tmp_path)])
+    assert {key: cfg.train_dataloader[key] for key in loading} == loading
+    write_shards(Scenes(size=32, num_images=8), tmp_path, per_shard=4)
+    # As from --cfg-options, which are merged before the data are known.
+    more = dict(resample=True, buffer_size=77)
+    check_overrides(
+        cfg, {f'train_dataloader.{key}': more[key] for key in more}
+    )
+    cfg = recipe(train_dataloader={**loading, **more})
+    use_data(cfg, [f'shards:{tmp_path}'])
+    loader = cfg.train_dataloader
+    assert 'group' not in loader and loader.shuffle is False
+    assert (loader.resample, loader.buffer_size) == (True, 77)
 
 
 def test_masks_of_words_are_asked_of_new_data_too(tmp_path):

@@ -34,10 +34,12 @@ from sparc_vlm.engine import (  # noqa: E402
     load_config,
     whole_checkpoints,
 )
+from sparc_vlm.engine.checkpoint import OWN  # noqa: E402
 from sparc_vlm.engine.heap import keep_heap  # noqa: E402
 from sparc_vlm.engine.machine import note_machine  # noqa: E402
 from sparc_vlm.engine.precision import KEY as PRECISION  # noqa: E402
 from sparc_vlm.engine.precision import fit_precision  # noqa: E402
+from sparc_vlm.engine.processes import launcher  # noqa: E402
 from sparc_vlm.errors import UserError, sentence  # noqa: E402
 from sparc_vlm.features import keep_features  # noqa: E402
 from sparc_vlm.files import check_writable, reason  # noqa: E402
@@ -84,7 +86,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--resume',
         nargs='?',
-        const='auto',
+        const=OWN,
         metavar='CHECKPOINT',
         help='go on from the latest checkpoint of the work folder, or from '
         'this one',
@@ -136,12 +138,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 def stopped_by(runner: SparcRunner) -> int:
     """128 and the number of the signal that ended a run early, else 0."""
-    if not getattr(runner.train_loop, 'stop_training', False):
-        return 0
     for hook in runner.hooks:
-        if isinstance(hook, SafeCheckpointHook) and hook.stop.requested:
-            return STOPPED + signal.Signals[hook.stop.name]
-    return STOPPED + signal.SIGTERM  # another process was told to stop
+        if isinstance(hook, SafeCheckpointHook) and hook.stopped:
+            stop = hook.stop
+            # Without a request, another process was told to stop.
+            name = stop.name if stop.requested else 'SIGTERM'
+            return STOPPED + signal.Signals[name]
+    return 0
 
 
 def build_runner(args: argparse.Namespace, console: Console) -> SparcRunner:
@@ -166,7 +169,7 @@ def build_runner(args: argparse.Namespace, console: Console) -> SparcRunner:
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or f'work_dirs/{name}'
     choose_start(cfg, args.resume)
     join_processes()
-    cfg.launcher = 'pytorch' if 'WORLD_SIZE' in os.environ else 'none'
+    cfg.launcher = launcher(cfg.get('launcher', 'none'))
     cfg.trust = args.trust
     if args.data or args.val_data:
         for line in use_data(cfg, args.data, args.val_data):
@@ -201,7 +204,8 @@ def choose_start(cfg: Config, resume: str | None) -> None:
 
     Args:
         cfg: The config; changed in place.
-        resume: 'auto', a checkpoint, or None to start anew.
+        resume: `OWN` for the latest of the work folder, a checkpoint, or
+            None to start anew.
 
     Raises:
         ConfigError: The work folder has checkpoints and nobody said to
@@ -215,11 +219,13 @@ def choose_start(cfg: Config, resume: str | None) -> None:
                 'add --resume to go on with it, or name another --work-dir'
             )
         return
-    cfg.resume = True
-    if resume != 'auto':
+    if resume != OWN:
         if not Path(resume).is_file():
             raise ConfigError(f'there is no checkpoint {resume} to resume')
-        cfg.load_from = resume
+        cfg.resume, cfg.load_from = True, resume
+    elif there is not None or not cfg.get('resume'):
+        # Its own, not the `load_from` that the run began with.
+        cfg.resume = OWN
 
 
 if __name__ == '__main__':

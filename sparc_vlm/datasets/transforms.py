@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -16,7 +16,12 @@ from sparc_vlm.datasets.patch_masks import View
 from sparc_vlm.datasets.report import Report, add_report, new_report, note
 from sparc_vlm.datasets.tokens import TokenIds, Tokenizer, batch_tokens
 from sparc_vlm.errors import UsageError
-from sparc_vlm.preprocess import Resize, resize_picture, to_tensor
+from sparc_vlm.preprocess import (
+    Resize,
+    check_resize,
+    resize_picture,
+    to_tensor,
+)
 
 
 class Sample(NamedTuple):
@@ -62,7 +67,8 @@ class PairTransform:
             right.
 
     Raises:
-        ValueError: A crop scale that is not 0 < smallest <= largest <= 1.
+        ValueError: A crop scale that is not 0 < smallest <= largest <= 1, or
+            another `resize`.
     """
 
     def __init__(
@@ -73,7 +79,8 @@ class PairTransform:
         crop_scale: tuple[float, float] | None = None,
         flip: bool = False,
     ) -> None:
-        if crop_scale and not 0 < crop_scale[0] <= crop_scale[1] <= 1:
+        check_resize(resize)
+        if crop_scale is not None and not _is_range(crop_scale):
             raise UsageError(
                 'crop_scale must be (smallest, largest) share of the area, '
                 f'0 < smallest <= largest <= 1, got {crop_scale}'
@@ -167,6 +174,13 @@ def middle_box(size: tuple[int, int]) -> tuple[float, float, float, float]:
     side = min(size)
     left, top = (width - side) / 2, (height - side) / 2
     return left, top, left + side, top + side
+
+
+def _is_range(scale: Any) -> bool:
+    """Whether it is two shares of an area, the smaller one first."""
+    if not isinstance(scale, Sequence) or len(scale) != 2:
+        return False
+    return 0 < scale[0] <= scale[1] <= 1
 
 
 def random_box(

@@ -18,6 +18,9 @@ from sparc_vlm.errors import MissingFileError, UserError
 from sparc_vlm.files import atomic_file
 
 POINTER = 'last_checkpoint'
+OWN = 'auto'
+"""`resume` of a run that goes on from the latest of its own checkpoints, and
+not from the `load_from` that it began with, as `resume=True` would."""
 NUMBERED = re.compile(r'(?:iter|epoch)_(\d+)\.pth')
 
 

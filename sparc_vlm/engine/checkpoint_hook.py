@@ -42,6 +42,10 @@ class SafeCheckpointHook(Hook):
     Ctrl-C stops at once. `last_checkpoint` in the work folder names the
     latest one. Needs `SparcRunner`.
 
+    Attributes:
+        stopped: Whether the run was stopped by a signal, here or in another
+            process.
+
     Args:
         interval: Iterations (epochs, if `by_epoch`) between checkpoints, or
             None to go by the clock only.
@@ -88,6 +92,7 @@ class SafeCheckpointHook(Hook):
         self.save_last = save_last
         self.by_epoch = by_epoch
         self.stop = StopRequest()
+        self.stopped = False
         self._saved_at: int | None = None
         self._clock = 0.0
         self._best: dict[str, Any] = {}
@@ -143,7 +148,11 @@ class SafeCheckpointHook(Hook):
             self._save(runner, done)
 
     def after_train(self, runner: Any) -> None:
-        """Gives the signals back."""
+        """Saves what another hook stopped early; gives the signals back."""
+        early = getattr(runner.train_loop, 'stop_training', False)
+        done = runner.epoch if self.by_epoch else runner.iter
+        if early and self.save_last and self._saved_at != done:
+            self._save(runner, done)
         self.stop.ignore()
 
     def after_val_epoch(
@@ -227,6 +236,7 @@ class SafeCheckpointHook(Hook):
             f'stopped by {self.stop.name} after iteration {done}; resume to '
             'go on from there',
         )
+        self.stopped = True
         runner.train_loop.stop_training = True
 
     def _compared(

@@ -17,7 +17,10 @@ from mmengine.config import Config
 
 from sparc_vlm.engine.config_error import ConfigError, nearest
 from sparc_vlm.engine.config_fit import check_fit
-from sparc_vlm.engine.config_overrides import check_overrides
+from sparc_vlm.engine.config_overrides import (
+    check_overrides,
+    check_untyped,
+)
 from sparc_vlm.engine.config_types import (
     registries_at,
     resolve,
@@ -141,16 +144,22 @@ def check_config(cfg: Config) -> None:
     content = cfg.to_dict()
     scope = content.get('default_scope')
     _check_fields(content)
+    check_untyped(content)
     known = {''}  # places whose insides are handed on as they stand
     built = {''}  # places that are
+    albumentations = set()  # MMDetection's, with transforms of another library
     for place, node, owner in typed_dicts(content):
         key = place.removeprefix(f'{owner}.').split('.')[0]
         if owner not in known and not (owner in built and key in AS_IT_STANDS):
+            continue
+        if key == 'transforms' and owner in albumentations:
             continue
         target, beside = resolve(node['type'], place, scope)
         if target is None:
             continue
         built.add(place)
+        if getattr(target, '__name__', '') == 'Albu':
+            albumentations.add(place)
         home = getattr(target, '__module__', None) or ''
         is_own = home.split('.')[0] in OWN
         if is_own:
@@ -174,9 +183,11 @@ def _check_data(node: dict[str, Any], place: str, home: str) -> None:
         _check_files(node, place, DATA_KEYS, HINT)
     root = Path(node.get('data_root') or '')
     prefix = node.get('data_prefix') or {}
+    if isinstance(prefix, str):  # as MMPretrain takes it
+        prefix = dict(img_path=prefix)
     named = {
         'ann_file': node.get('ann_file'),
-        'data_prefix': prefix.get('img'),
+        'data_prefix': prefix.get('img', prefix.get('img_path')),
     }
     for key, name in named.items():
         if isinstance(name, str) and '://' not in name:

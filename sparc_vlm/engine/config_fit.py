@@ -21,7 +21,10 @@ def check_fit(content: dict[str, Any]) -> None:
     Raises:
         ConfigError: The first two that do not fit, in one sentence.
     """
+    for split in ('val', 'test'):
+        _check_split(content, split)
     _check_schedule(content)
+    _check_unit(content)
     _check_compile(content)
     _check_masks(content)
 
@@ -30,8 +33,7 @@ def _check_schedule(content: dict[str, Any]) -> None:
     """Whether every part of the schedule begins before it ends."""
     train = content.get('train_cfg') or {}
     steps = train.get('max_iters')
-    parts = content.get('param_scheduler') or []
-    parts = parts if isinstance(parts, list) else [parts]
+    parts = _schedule(content)
     for place, part in enumerate(parts):
         end = part.get('end', steps)
         if part.get('by_epoch', True) or end is None:
@@ -51,11 +53,50 @@ def _check_schedule(content: dict[str, Any]) -> None:
             )
 
 
-def _check_compile(content: dict[str, Any]) -> None:
-    """mmengine compiles `train_step`, which our loop does not call."""
+def _check_split(content: dict[str, Any], split: str) -> None:
+    """mmengine takes three fields together, or none of them."""
+    fields = [f'{split}_{part}' for part in ('cfg', 'dataloader', 'evaluator')]
+    given = [field for field in fields if content.get(field) is not None]
+    if given and len(given) < len(fields):
+        missing = [field for field in fields if field not in given]
+        raise ConfigError(
+            f'{" and ".join(given)} without {" and ".join(missing)}: '
+            f'{", ".join(fields)} come together, so give them all or set all '
+            'to None'
+        )
+
+
+def _check_unit(content: dict[str, Any]) -> None:
+    """A schedule of epochs, mmengine's default, would never move."""
+    if not _is_ours(content):
+        return
+    for place, part in enumerate(_schedule(content)):
+        # What waits for a metric is asked after each validation.
+        waits = 'ReduceOnPlateau' in str(part['type'])
+        turned = part.get('convert_to_iter_based')
+        if part.get('by_epoch', True) and not waits and not turned:
+            raise ConfigError(
+                f'param_scheduler.{place}: {part["type"]} counts epochs and '
+                'PretrainLoop counts updates: set by_epoch=False, with begin, '
+                'end and T_max in updates'
+            )
+
+
+def _schedule(content: dict[str, Any]) -> list[dict[str, Any]]:
+    parts = content.get('param_scheduler') or []
+    return parts if isinstance(parts, list) else [parts]
+
+
+def _is_ours(content: dict[str, Any]) -> bool:
+    """Whether `PretrainLoop` trains."""
     loop = (content.get('train_cfg') or {}).get('type')
     name = loop if isinstance(loop, str) else getattr(loop, '__name__', '')
-    if content.get('compile') and name.split('.')[-1] == 'PretrainLoop':
+    return name.split('.')[-1] == 'PretrainLoop'
+
+
+def _check_compile(content: dict[str, Any]) -> None:
+    """mmengine compiles `train_step`, which our loop does not call."""
+    if content.get('compile') and _is_ours(content):
         raise ConfigError(
             'compile: PretrainLoop trains without torch.compile, so remove '
             'the field'

@@ -15,12 +15,14 @@ from mmengine.runner import Runner
 from sparc_vlm.engine.config_error import ConfigError, nearest
 from sparc_vlm.engine.config_types import resolve
 from sparc_vlm.engine.signatures import arguments
+from sparc_vlm.registry import LOADERS
 
 FIELDS = (
     *list(inspect.signature(Runner.__init__).parameters)[1:],
     'activation_checkpointing',
     'auto_batch',
     'compile',
+    'efficient_conv_bn_eval',
     'find_unused_parameters',
     'keep_features',
     'load_strict',
@@ -64,6 +66,23 @@ class KeyValues(DictAction):
                     'train_cfg.max_iters=100'
                 )
         super().__call__(parser, namespace, values, option_string)
+
+
+def check_untyped(content: dict[str, Any]) -> None:
+    """Checks the keys of a config's dicts that stand for no class.
+
+    Args:
+        content: The config.
+
+    Raises:
+        ConfigError: A key that nothing reads.
+    """
+    for field, known in UNTYPED.items():
+        for key in content.get(field) or ():
+            if key not in known:
+                raise ConfigError(
+                    f'{field} has no {key}' + nearest(key, known)
+                )
 
 
 def check_overrides(cfg: Config, options: dict[str, Any]) -> None:
@@ -149,7 +168,7 @@ def _check_new(
     """Whether a key that is not there yet may be added."""
     known = set(node)
     whole = f'{place}.{part}' if place else part
-    if f'{whole}.type' in options:
+    if f'{whole}.type' in options or part == '_delete_':
         return  # a new object; check_config looks at its arguments
     if not place:
         known |= set(FIELDS)
@@ -160,6 +179,9 @@ def _check_new(
         if taken is None:
             return
         known |= set(taken)
+    if place == 'train_dataloader':
+        # `--data shards:...` puts one in its place, with what it takes.
+        known |= set(arguments(LOADERS.get('ShardLoader')))
     if part not in known or part in node:
         where = place or 'the config'
         raise ConfigError(

@@ -53,8 +53,8 @@ BELOW: dict[str, tuple[Registry, ...]] = {
 }
 """By a key further down."""
 
-HOOKS = ('default_hooks', 'custom_hooks')
-"""Fields whose entries may take dicts of their own making, with a `type` that
+LOOSE = ('custom_hooks', 'default_hooks', 'vis_backends', 'visualizer')
+"""Fields whose objects may take dicts of their own making, with a `type` that
 no registry knows: in them a key stands for one where `BELOW` says so."""
 
 BESIDE: dict[str, tuple[str, ...]] = {
@@ -114,8 +114,9 @@ def registries_at(place: str) -> tuple[Registry, ...]:
     field, *keys = place.split('.')
     found = TOP.get(field, ())
     for depth, key in enumerate(keys):
-        unknown = () if field in HOOKS and depth else found
-        found = BELOW.get(key, unknown)
+        # The first one names a hook.
+        named = key.isdigit() or (field == 'default_hooks' and depth == 0)
+        found = BELOW.get(key, () if field in LOOSE and not named else found)
     return found
 
 

@@ -14,6 +14,8 @@ from typing import TypeVar
 import torch
 from mmengine import dist
 
+from sparc_vlm.errors import UsageError
+
 T = TypeVar('T')
 PATIENCE = 4 * 3600
 """Seconds that processes wait for each other: one of them may validate."""
@@ -35,6 +37,29 @@ def join_processes(timeout: float = PATIENCE) -> None:
     else:
         limit = timedelta(seconds=timeout)
         torch.distributed.init_process_group('gloo', timeout=limit)
+
+
+def launcher(wanted: str = 'none') -> str:
+    """mmengine's name for what started the processes: torchrun, or nothing.
+
+    Args:
+        wanted: What the config says.
+
+    Raises:
+        UsageError: It asks for another one, or srun started several
+            processes, each of which would train all by itself.
+    """
+    if 'WORLD_SIZE' in os.environ:
+        return 'pytorch'
+    several = int(os.environ.get('SLURM_STEP_NUM_TASKS', 1)) > 1
+    if several or wanted not in ('none', 'pytorch'):
+        started = 'srun' if several else f'launcher={wanted!r}'
+        raise UsageError(
+            f'{started}: processes are started by torchrun, so start one '
+            'task a machine and in it torchrun --nproc-per-node N '
+            'tools/train.py ...'
+        )
+    return 'none'
 
 
 def from_first(ask: Callable[[], T]) -> T:

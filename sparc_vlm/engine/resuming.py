@@ -88,20 +88,26 @@ def tell_changes(runner: Any, before: str) -> None:
         )
 
 
-def take_seed(runner: Any, seed: int | None) -> None:
+def take_seed(runner: Any, seed: int | None, filename: str) -> None:
     """Goes on with the seed of the run that is resumed.
 
     Args:
         runner: The runner.
         seed: The run's, if the checkpoint knows it.
+        filename: Its name, for the message.
+
+    Raises:
+        CheckpointError: The config asks for another, which the order of the
+            data has followed already.
     """
     wanted = runner._randomness_cfg.get('seed')
     if seed is None or seed == wanted:
         return
     if wanted is not None:
-        runner.logger.warning(
-            f'the run was started with seed {seed}, which is kept: the '
-            f'config says {wanted}'
+        raise CheckpointError(
+            f'{filename} was trained with seed {seed}, and a resumed run '
+            f'keeps it: set randomness.seed={seed}, where the config says '
+            f'{wanted}'
         )
     runner._randomness_cfg.update(seed=seed)
     runner.set_randomness(**runner._randomness_cfg)

@@ -6,9 +6,14 @@ the one before, say so and go on, or stop in every process at once.
 
 from __future__ import annotations
 
+import hashlib
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import torch
+from filelock import FileLock
 from mmengine import dist
 from mmengine.logging import MMLogger
 from mmengine.runner.checkpoint import _load_checkpoint
@@ -24,6 +29,8 @@ from sparc_vlm.engine.checkpoint import (
 from sparc_vlm.files import reason
 from sparc_vlm.weights import read_weights
 
+WEB = ('http://', 'https://')
+
 
 def read_any(filename: str, map_location: Any, trust: bool) -> dict[str, Any]:
     """A checkpoint, or at least its weights under 'state_dict'.
@@ -32,10 +39,23 @@ def read_any(filename: str, map_location: Any, trust: bool) -> dict[str, Any]:
         filename: A file, a model folder, or an address that mmengine knows.
         map_location: Only used for addresses.
         trust: Whether to unpickle what it holds.
+
+    Raises:
+        CheckpointError: It cannot be read or downloaded, or reading it could
+            run code and `trust` is not given.
     """
-    if '://' in filename:
-        return _load_checkpoint(filename, map_location=map_location)
     path = Path(filename).expanduser()
+    if filename.startswith(WEB):
+        path = downloaded(filename)
+    elif '://' in filename:
+        if not trust:
+            raise RefusedCheckpointError(
+                f'{filename} would be unpickled by mmengine, which can run '
+                'code: download it and name the file, or add --trust'
+            )
+        found = _load_checkpoint(filename, map_location=map_location)
+        is_whole = 'state_dict' in found
+        return found if is_whole else {'meta': {}, 'state_dict': found}
     if path.suffix == '.pth' and path.is_file():
         try:
             checkpoint = read_checkpoint(path, trust)
@@ -44,6 +64,35 @@ def read_any(filename: str, map_location: Any, trust: bool) -> dict[str, Any]:
         if 'state_dict' in checkpoint:
             return checkpoint
     return {'meta': {}, 'state_dict': read_weights(path, trust)}
+
+
+def downloaded(address: str) -> Path:
+    """The file at an address of the web, downloaded once.
+
+    It stays where torch keeps what it downloads, in a folder for the address:
+    many files are called `model.pth`. Of several processes of a machine one
+    downloads it and the others wait.
+
+    Args:
+        address: Begins with http:// or https://.
+
+    Raises:
+        CheckpointError: It cannot be downloaded.
+    """
+    folder = hashlib.sha256(address.encode()).hexdigest()[:16]
+    name = Path(urlsplit(address).path).name or 'checkpoint'
+    path = Path(torch.hub.get_dir(), 'checkpoints', folder, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path.with_name(f'{name}.lock')):
+            if not path.is_file():
+                # It appears under its name only once it is whole.
+                torch.hub.download_url_to_file(address, str(path))
+    except (OSError, HTTPException) as error:
+        raise CheckpointError(
+            f'{address} could not be downloaded: {error}'
+        ) from error
+    return path
 
 
 def latest_readable(folder: str, trust: bool, logger: MMLogger) -> str | None:

@@ -21,6 +21,7 @@ from mmengine.runner import Runner
 from mmengine.runner.checkpoint import weights_to_cpu
 from torch import Tensor, nn
 
+from sparc_vlm.engine.checkpoint import OWN
 from sparc_vlm.engine.contents import contents
 from sparc_vlm.engine.histories import ShortHistories
 from sparc_vlm.engine.processes import PATIENCE, from_first, join_processes
@@ -264,7 +265,7 @@ class SparcRunner(Runner):
         meta = checkpoint['meta']
         self.train_loop._epoch = meta['epoch']
         self.train_loop._iter = meta['iter']
-        take_seed(self, meta.get('seed'))
+        take_seed(self, meta.get('seed'), filename)
         tell_changes(self, meta.get('cfg', ''))
         self.message_hub.load_state_dict(checkpoint['message_hub'])
         # Its own name was not known yet when it was written.
@@ -284,7 +285,8 @@ class SparcRunner(Runner):
 
     def load_or_resume(self) -> None:
         """As mmengine's; falls back to the last checkpoint that is whole."""
-        if self._has_loaded or not self._resume or self._load_from:
+        named = self._load_from and self._resume != OWN
+        if self._has_loaded or not self._resume or named:
             super().load_or_resume()
             return
         path = from_first(
@@ -297,6 +299,8 @@ class SparcRunner(Runner):
             f'nothing to resume: {self.work_dir} holds no whole checkpoint, '
             'so training starts from the beginning'
         )
+        self._resume = False
+        super().load_or_resume()
 
     def _init_model_weights(self) -> None:
         """As mmengine's, once: FSDP has done so before."""

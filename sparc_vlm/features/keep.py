@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.config import Config
 
 from sparc_vlm.engine import whole_checkpoints
+from sparc_vlm.engine.checkpoint import OWN
 from sparc_vlm.engine.config_error import ConfigError
 from sparc_vlm.engine.processes import from_first
 from sparc_vlm.engine.run_files import read_any
@@ -123,8 +124,8 @@ def _files(
 def _load_start(cfg: Config, maker: MapMaker) -> None:
     """Gives the trunk the weights of the checkpoint that a run begins with."""
     start = cfg.get('load_from')
-    if start is None and cfg.get('resume'):
-        start = next(whole_checkpoints(cfg.work_dir), None)
+    if cfg.get('resume') == OWN or (start is None and cfg.get('resume')):
+        start = next(whole_checkpoints(cfg.work_dir), start)
     if start is None:
         return
     state = read_any(str(start), 'cpu', cfg.get('trust', False))['state_dict']

@@ -127,6 +127,10 @@ def test_crops_ask_for_enough_pixels():
     assert PairTransform(TOKENIZER, 32, crop_scale=(0.25, 1)).at_least == 64
     with pytest.raises(ValueError, match='crop_scale'):
         PairTransform(TOKENIZER, 32, crop_scale=(0.5, 0.2))
+    with pytest.raises(ValueError, match='crop_scale must be.* got 0.5'):
+        PairTransform(TOKENIZER, 32, crop_scale=0.5)
+    with pytest.raises(ValueError, match="'stretch' or 'crop', got 'croop'"):
+        PairTransform(TOKENIZER, 32, resize='croop')
 
 
 def test_a_batch_holds_no_padding():

@@ -206,6 +206,23 @@ def test_csv_rows_that_are_wrong_are_counted(tmp_path):
     assert source.reading['skipped_rows'] == 3
 
 
+def test_a_mark_that_is_never_closed_swallows_no_lines(tmp_path):
+    path = tmp_path / 'a.tsv'
+    path.write_text(
+        'path\tcaption\n0.png\t"a dog\n1.png\ta "big" cat\n'
+        '2.png\t"one" of two\n3.png\t"he ""said"" so"\n'
+    )
+    source = CsvCaptions(path)
+    found = {source.key(i): source.captions(i) for i in range(len(source))}
+    assert found == {
+        '0.png': ['"a dog'],
+        '1.png': ['a "big" cat'],
+        '2.png': ['"one" of two'],
+        '3.png': ['he "said" so'],
+    }
+    assert not source.reading['skipped_rows']
+
+
 @pytest.mark.parametrize('kind', ['root', 'root.zip', 'root.tar'])
 def test_class_folders(tmp_path, kind):
     names = ['cat/0.png', 'hot_dog/1.png', 'hot_dog/2.png', 'n01/3.png']
@@ -248,9 +265,13 @@ def test_label_lists(tmp_path):
 
 def test_label_lines_that_are_wrong_are_counted(tmp_path):
     text = 'no tab\n{"path": 3\n{"labels": []}\n0.png\tdog\n'
+    text += '{"path": 5, "labels": ["a"]}\n'
     (tmp_path / 'a.txt').write_text(text)
     source = LabelLists(tmp_path / 'a.txt')
-    assert len(source) == 1 and source.reading['skipped_rows'] == 3
+    assert len(source) == 1 and source.reading['skipped_rows'] == 4
+    (tmp_path / 'a.json').write_text('{"0.png": ["dog"')
+    with pytest.raises(UsageError, match=r'a\.json is not JSON'):
+        LabelLists(tmp_path / 'a.json')
     (tmp_path / 'b.txt').write_text('nothing\n')
     with pytest.raises(ValueError, match='no line of path'):
         LabelLists(tmp_path / 'b.txt')

@@ -64,6 +64,8 @@ def test_an_override_that_fits_nowhere_is_said(tmp_path, option, sentence):
         {'val_cfg': None, 'load_from': 'x', 'resume': True},
         {'model.poison_at': [1, 2]},
         {'train_dataloader.batch_size': 3},
+        {'train_dataloader.resample': True},  # --data may name shards
+        {'model._delete_': True, 'model.type': 'CLIP'},
     ],
 )
 def test_an_override_that_fits_passes(tmp_path, option):
@@ -97,6 +99,10 @@ def test_an_override_may_change_the_class_it_speaks_to(tmp_path):
         ({'compile': True}, 'PretrainLoop trains without torch.compile'),
         ({'compile': {'mode': 'default'}}, 'so remove the field'),
         ({'val_evaluator': [dict(type='TinyTsk')]}, 'zero-shot task called'),
+        ({'param_scheduler.0.by_epoch': True}, r'0: LinearLR counts epochs'),
+        ({'val_cfg.type': 'TaskLoop'}, 'val_cfg without val_dataloader and'),
+        ({'randomness.sed': 3}, 'randomness has no sed; did you mean seed?'),
+        ({'env_cfg': dict(mp_cgf=1)}, 'did you mean mp_cfg?'),
     ],
 )
 def test_a_config_that_cannot_work_is_said(tmp_path, changes, sentence):
@@ -114,12 +120,24 @@ def test_a_config_that_works_passes(tmp_path):
     several = [dict(type='TinyLoader'), dict(type='TinyLoader', seed=2)]
     cfg = config(tmp_path, custom_hooks=[hook], train_dataloader=several)
     check_config(cfg)
+    # It moves after validations, whatever it counts.
+    waits = dict(type='ReduceOnPlateauLR', monitor='tiny/weight')
+    check_config(config(tmp_path, param_scheduler=[waits]))
 
 
 def test_what_a_hook_makes_of_its_arguments_is_its_own(tmp_path):
     # mmengine's hook knows this name, and no registry does.
     profiler = dict(type='ProfilerHook', on_trace_ready=dict(type='log_trace'))
     check_config(config(tmp_path, custom_hooks=[profiler]))
+    named = dict(default_hooks=dict(profiler=profiler))
+    check_config(config(tmp_path, **named))
+    told = dict(project='a', config=dict(type='sparc'))
+    wandb = dict(type='WandbVisBackend', init_kwargs=told)
+    seen = dict(type='Visualizer', vis_backends=[wandb])
+    check_config(config(tmp_path, visualizer=seen))
+    wandb['type'] = 'WandVisBackend'
+    with says('no vis_backend called WandVisBackend; did you mean'):
+        check_config(config(tmp_path, visualizer=seen))
     maps = dict(type='AlignmentMapHook', dataset=dict(type='Scnes'))
     with says('no dataset called Scnes; did you mean Scenes?'):
         check_config(config(tmp_path, custom_hooks=[maps]))
@@ -157,6 +175,22 @@ def test_a_config_of_mmdetection_passes_and_is_checked():
     cfg.model = dict(type='RetinaNett')
     with says('no model called RetinaNett; did you mean RetinaNet?'):
         check_config(cfg)
+
+
+def test_folders_of_pictures_are_looked_for_as_mmpretrain_names_them():
+    data = dict(type='ImageNet', data_root='.', data_prefix='setup.py')
+    loader = dict(dataset=data)
+    cfg = Config(dict(default_scope='mmpretrain', test_dataloader=loader))
+    _check_data_alone(cfg)
+    for wrong in ('nowhere', dict(img_path='nowhere')):
+        cfg.test_dataloader.dataset.data_prefix = wrong
+        with says('data_prefix: there is no nowhere'):
+            _check_data_alone(cfg)
+
+
+def _check_data_alone(cfg):
+    parts = dict(test_cfg={}, test_evaluator=[], model=dict(type='TinyModel'))
+    check_config(Config(dict(cfg, **parts)))
 
 
 def test_what_stands_inside_of_our_own_is_checked():
@@ -329,6 +363,7 @@ OF_MMDETECTION = (
     'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
     'rtmdet/rtmdet_tiny_8xb32-300e_coco.py',
     'dino/dino-4scale_r50_8xb2-12e_coco.py',
+    'albu_example/mask-rcnn_r50_fpn_albu-1x_coco.py',
 )
 
 

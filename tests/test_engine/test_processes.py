@@ -13,6 +13,8 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import (
 
 from sparc_vlm.engine import SafeCheckpointHook, run_files
 from sparc_vlm.engine.checkpoint import read_checkpoint
+from sparc_vlm.engine.processes import launcher
+from sparc_vlm.errors import UsageError
 from sparc_vlm.registry import LOADERS, MODELS
 from tests.test_engine.ranks import rank, start_all
 from tests.test_engine.tiny import TinyLoader, TinyModel, build
@@ -239,3 +241,28 @@ def test_two_processes_train_as_one_with_both_batches(tmp_path):
     for key, value in runner.model.state_dict().items():
         theirs = torch.tensor(results[0]['weights'][key])
         torch.testing.assert_close(value, theirs)
+
+
+@pytest.mark.parametrize(
+    ('wanted', 'told', 'said'),
+    [
+        ('slurm', {}, "launcher='slurm': processes are started by torchrun"),
+        ('none', {'SLURM_STEP_NUM_TASKS': '8'}, 'srun: processes are started'),
+    ],
+)
+def test_other_launchers_are_refused(monkeypatch, wanted, told, said):
+    monkeypatch.delenv('WORLD_SIZE', raising=False)
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=said):
+        launcher(wanted)
+
+
+@pytest.mark.parametrize('tasks', ['1', '2'])
+def test_torchrun_is_seen(monkeypatch, tasks):
+    monkeypatch.setenv('SLURM_STEP_NUM_TASKS', tasks)
+    monkeypatch.setenv('WORLD_SIZE', '4')
+    assert launcher() == 'pytorch'
+    monkeypatch.delenv('WORLD_SIZE')
+    monkeypatch.setenv('SLURM_STEP_NUM_TASKS', '1')
+    assert launcher('pytorch') == 'none'

@@ -6,12 +6,23 @@ import signal
 import pytest
 import torch
 from mmengine import dist
-from mmengine.hooks import Hook
+from mmengine.hooks import EMAHook, Hook
 from safetensors.torch import save_file
 
-from sparc_vlm.engine import CheckpointError, RefusedCheckpointError, run_files
-from sparc_vlm.engine.checkpoint import read_checkpoint, write_checkpoint
+from sparc_vlm.engine import (
+    CheckpointError,
+    RefusedCheckpointError,
+    SafeCheckpointHook,
+    run_files,
+)
+from sparc_vlm.engine.checkpoint import (
+    OWN,
+    read_checkpoint,
+    write_checkpoint,
+)
 from sparc_vlm.engine.snapshot import place_for_all, restore_schedulers
+from sparc_vlm.hub import ExportHook
+from sparc_vlm.registry import HOOKS
 from tests.test_engine.tiny import Lines, build, history
 
 VALIDATED = {
@@ -509,10 +520,77 @@ def test_another_number_of_schedules_is_said():
 def test_the_seed_of_the_run_is_kept(tmp_path):
     interrupted(tmp_path, 4)
     runner = build(tmp_path, resume=True, **{'randomness.seed': 8})
-    lines = Lines(runner)
+    said = r'iter_3\.pth was trained with seed 7, .* set randomness.seed=7'
+    with pytest.raises(CheckpointError, match=said):
+        runner.train()
+    runner = build(tmp_path, resume=True, **{'randomness.seed': None})
     runner.train()
-    assert 'started with seed 7, which is kept: the config says 8' in lines
     assert history(runner) == history(trained(tmp_path / 'b'))
+
+
+def test_a_run_goes_on_from_its_own_checkpoints(tmp_path):
+    # and not from those of the run whose weights it began with
+    first = trained(tmp_path / 'a')
+    start = {'load_from': str(tmp_path / 'a/iter_6.pth')}
+    whole = trained(tmp_path / 'b', **start)
+    interrupted(tmp_path / 'c', 5, **start)
+    resumed = trained(tmp_path / 'c', resume=OWN, **start)
+    assert history(resumed) == history(whole) != history(first)
+    # mmengine's own way goes on with the other's
+    named = build(tmp_path / 'd', resume=True, **start)
+    named.load_or_resume()
+    named.train_loop  # noqa: B018
+    assert named.iter == 6
+
+
+def test_a_run_without_checkpoints_begins_where_it_would_have(tmp_path):
+    trained(tmp_path / 'a')
+    start = {'load_from': str(tmp_path / 'a/iter_6.pth')}
+    anew = trained(tmp_path / 'b', resume=OWN, **start)
+    assert history(anew) == history(trained(tmp_path / 'c', **start))
+
+
+@HOOKS.register_module(force=True)
+class KeepsWeights(ExportHook):
+    """Notes what would be exported."""
+
+    def _write(self, runner, model, folder, weights):
+        runner.exported = {k: v.clone() for k, v in weights.items()}
+
+
+def averaged(folder, **changes):
+    hooks = [dict(type='EMAHook', momentum=0.5), dict(type='KeepsWeights')]
+    return trained(folder, custom_hooks=hooks, **changes)
+
+
+@pytest.mark.parametrize('saved', [True, False])
+def test_averages_are_exported_however_a_run_ends(tmp_path, saved):
+    # without `save_last` nothing is exported with a last checkpoint
+    changes = {'default_hooks.checkpoint.save_last': saved}
+    runner = averaged(tmp_path, **changes)
+    (hook,) = [hook for hook in runner.hooks if isinstance(hook, EMAHook)]
+    average = hook.ema_model.module.state_dict()
+    plain = runner.model.state_dict()
+    for key, value in runner.exported.items():
+        assert torch.equal(value, average[key])
+        assert not torch.equal(value, plain[key])
+    if saved:
+        again = averaged(tmp_path, resume=True, **changes)
+        assert again.iter == 8
+        for key, value in again.exported.items():
+            assert torch.equal(value, average[key])
+
+
+def test_a_run_that_a_hook_ends_early_is_saved(tmp_path):
+    early = dict(type='EarlyStoppingHook', monitor='tiny/weight', patience=1)
+    # No change is large enough to count.
+    early |= dict(rule='greater', min_delta=1e6)
+    changes = {**VALIDATED, 'default_hooks.checkpoint.interval': 5}
+    runner = trained(tmp_path, custom_hooks=[early], **changes)
+    assert 0 < runner.iter < 5
+    assert checkpoints(tmp_path) == [f'iter_{runner.iter}.pth']
+    (hook,) = [h for h in runner.hooks if isinstance(h, SafeCheckpointHook)]
+    assert not hook.stopped
 
 
 @pytest.mark.parametrize('rank', [0, 1])

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sparc_vlm.datasets.readers.files import load_json
 from sparc_vlm.datasets.readers.listed import Images, StoredPictures
 from sparc_vlm.datasets.report import Report, new_report, note
 from sparc_vlm.datasets.store import ImageStore, is_image
@@ -186,13 +187,12 @@ class LabelLists(StoredPictures):
         reading = new_report()
         if not Path(path).is_file():
             raise MissingFileError(f'no labels at {path}: no such file')
-        text = read_text(path, reading)
         # A label as text would be kept once for each picture that has it.
         met: dict[str, int] = {}
         numbers, ends = array('i'), array('q', [0])
 
         def names() -> Iterator[str]:
-            for name, labels in _labels(text, path, reading):
+            for name, labels in _labels(path, reading):
                 words = (' '.join(label.split()) for label in labels)
                 numbers.extend(
                     met.setdefault(word, len(met)) for word in words if word
@@ -224,14 +224,14 @@ class LabelLists(StoredPictures):
 
 
 def _labels(
-    text: str, path: str | Path, reading: Report
+    path: str | Path, reading: Report
 ) -> Iterator[tuple[str, list[str]]]:
     """(path, labels) of each line or entry; what is neither is counted."""
     if str(path).endswith('.json'):
-        content = json.loads(text)
+        content = load_json(path, reading)
         rows = content.items() if isinstance(content, dict) else []
     else:
-        rows = enumerate(text.splitlines(), 1)
+        rows = enumerate(read_text(path, reading).splitlines(), 1)
     for place, row in rows:
         name, labels = place, row
         if isinstance(place, int):
@@ -242,7 +242,7 @@ def _labels(
         good = isinstance(labels, list) and all(
             isinstance(label, str) for label in labels
         )
-        if name and good:
+        if name and isinstance(name, str) and good:
             yield name, labels
         else:
             where = f'{path}, {place}'

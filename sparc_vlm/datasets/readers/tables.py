@@ -24,7 +24,9 @@ SEPARATORS = ',\t;|'
 class CsvCaptions(ListedPairs):
     """Pictures and captions of a CSV or TSV file with a header.
 
-    Rows of one path are captions of one picture.
+    Rows of one path are captions of one picture. With tabs each line is a
+    row, whatever quotation marks are in it; with other separators a field in
+    quotation marks may hold line breaks.
 
     Args:
         path: The table.
@@ -55,7 +57,11 @@ class CsvCaptions(ListedPairs):
         text = read_text(path, reading).replace('\0', '')
         header = text.partition('\n')[0]
         separator = separator or max(SEPARATORS, key=header.count)
-        rows = csv.reader(io.StringIO(text, newline=''), delimiter=separator)
+        if separator == '\t':
+            rows = _TabRows(text)
+        else:
+            lines = io.StringIO(text, newline='')
+            rows = csv.reader(lines, delimiter=separator)
         columns = [name.strip() for name in next(rows, [])]
         at = _column(columns, path_column, PATH_COLUMNS, path)
         said = _column(columns, caption_column, CAPTION_COLUMNS, path)
@@ -69,6 +75,31 @@ class CsvCaptions(ListedPairs):
             captions.setdefault(row[at].strip(), []).append(caption)
         images = images or Path(path).parent
         super().__init__(images, captions.items(), reading)
+
+
+class _TabRows:
+    """Rows between tabs, each of one line; `line_num` as of `csv.reader`.
+
+    Lists of captions from the web have quotation marks like other characters,
+    and one that begins with a mark would swallow all lines to the next. Marks
+    that some programs put around a field are taken off.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._lines = io.StringIO(text, newline='')
+        self.line_num = 0
+
+    def __iter__(self) -> _TabRows:
+        return self
+
+    def __next__(self) -> list[str]:
+        line = next(self._lines)
+        self.line_num += 1
+        try:
+            return next(csv.reader([line], delimiter='\t', strict=True))
+        except csv.Error:
+            plain = csv.QUOTE_NONE
+            return next(csv.reader([line], delimiter='\t', quoting=plain))
 
 
 def _safe_rows(
