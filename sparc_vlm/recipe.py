@@ -74,7 +74,10 @@ def use_data(
             segments say, or for a captioner.
     """
     template = _loaders(cfg)[0]
-    if 'pipeline' in template.get('dataset', {}):
+    inner = template.get('dataset', {})
+    while 'dataset' in inner:
+        inner = inner['dataset']
+    if 'pipeline' in inner or 'datasets' in inner:
         # Not for everyone: MMDetection takes seconds to import.
         from sparc_vlm.detection.data_flag import use_boxes
 

@@ -32,6 +32,7 @@ from sparc_vlm.errors import UsageError, UserError, sentence  # noqa: E402
 from sparc_vlm.evaluation import progress_bar  # noqa: E402
 from sparc_vlm.features import use_recipes_features  # noqa: E402
 from sparc_vlm.files import check_writable, reason  # noqa: E402
+from sparc_vlm.registry import TASKS  # noqa: E402
 from sparc_vlm.study import (  # noqa: E402
     best_device,
     build_tasks,
@@ -46,6 +47,11 @@ from sparc_vlm.study.models import check_model, identity  # noqa: E402
 from sparc_vlm.study.tables import sheet_table  # noqa: E402
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+DETECTORS = (
+    'those are measured in a study, tools/compare.py, by the tasks BoxAP or '
+    'WordAP, see docs/study.md'
+)
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -106,6 +112,8 @@ def main(arguments: list[str] | None = None) -> int:
             check_writable(args.out.parent)
         tasks = build_tasks(configs, shared)
         model = open_model(name, device)
+        if hasattr(model, 'detect'):
+            raise UsageError(f'{name} is a detector: {DETECTORS}')
         use_recipes_features(
             model, recipe or {}, lambda line: console.print(line, markup=False)
         )
@@ -179,6 +187,12 @@ def tasks_of(
         tasks = recipe.get(f'{stage}_evaluator') if recipe else None
         if tasks:
             tasks = tasks if isinstance(tasks, list) else [tasks]
+            for task in tasks:
+                if TASKS.get(task['type']) is None:
+                    raise ConfigError(
+                        f'{stage}_evaluator of the recipe is {task["type"]}, '
+                        f'of a detector: {DETECTORS}'
+                    )
             shared = recipe.get(f'{stage}_dataloader') or {}
             return [dict(task) for task in tasks], dict(shared)
     raise ConfigError(

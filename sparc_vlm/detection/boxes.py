@@ -10,6 +10,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmdet.datasets import CocoDataset
@@ -21,10 +22,15 @@ from sparc_vlm.engine.config_error import nearest
 from sparc_vlm.errors import MissingFileError, UsageError, UserError
 from sparc_vlm.registry import DATASETS
 
+NEEDED = {'images': ('height', 'width'), 'annotations': ('bbox',)}
+"""What each row of a file must say."""
 GREY = 114
 """Colour where there is no picture, as MMDetection pads with."""
-UNREADABLE = 'failed to load image'
-"""How MMDetection's assertion about a picture begins."""
+UNREADABLE = {
+    AssertionError: 'failed to load image',  # MMDetection's own
+    cv2.error: 'imdecode',  # an empty file
+}
+"""What errors say that are of a picture, and may be of something else."""
 
 
 @DATASETS.register_module()
@@ -52,6 +58,7 @@ class CocoBoxes(CocoDataset):
     def COCOAPI(self, path: str) -> COCO:  # noqa: N802 - MMDetection's name
         """Opens the file, and takes its classes if none were asked for."""
         content = COCO(path)
+        _complete(content.dataset, path)
         names = [row['name'] for row in content.dataset['categories']]
         asked = self._metainfo.setdefault('classes', tuple(names))
         for name in asked:
@@ -91,10 +98,9 @@ class CocoBoxes(CocoDataset):
         """
         try:
             return super().prepare_data(idx)
-        except (OSError, UserError, AssertionError) as error:
-            if isinstance(error, AssertionError) and not str(error).startswith(
-                UNREADABLE
-            ):
+        except (OSError, UserError, AssertionError, cv2.error) as error:
+            begins = UNREADABLE.get(type(error))
+            if begins is not None and begins not in str(error):
                 raise
             row = self.get_data_info(idx)
             instead = 'a grey one' if self.test_mode else 'another'
@@ -125,3 +131,23 @@ class CocoBoxes(CocoDataset):
                 raise MissingFileError(f'no {what} at {path}: nothing there')
         if Path(place).is_file():
             self.data_prefix['img'] = f'{PREFIX}://{place}'
+
+
+def _complete(content: dict[str, Any], path: str) -> None:
+    """Puts in, in place, what many files leave out and MMDetection asks for.
+
+    Raises:
+        UsageError: What is left out cannot be told from the rest.
+    """
+    for kind, keys in NEEDED.items():
+        for row in content[kind]:
+            for key in keys:
+                if key not in row:
+                    one = kind.removesuffix('s')
+                    raise UsageError(
+                        f'{path}, {one} {row.get("id")}: it has no {key}'
+                    )
+    for row in content['annotations']:
+        _, _, width, height = row['bbox']
+        row.setdefault('area', width * height)
+        row.setdefault('iscrowd', 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -14,8 +15,10 @@ from sparc_vlm.errors import MissingFileError
 
 READERS = ('CocoDataset', 'CocoBoxes', 'WordBoxes')
 """Data sets that can be given other files."""
-MIXED = 'MultiImageMixDataset'
-"""What makes one picture of several of the data set inside of it."""
+AROUND = ('ClassBalancedDataset', 'MultiImageMixDataset', 'RepeatDataset')
+"""What hands on pictures of the data set inside of it."""
+MEASURED = ('id', 'bbox', 'area', 'iscrowd')
+"""What pycocotools wants to know of each object."""
 
 
 def use_boxes(
@@ -55,13 +58,8 @@ def use_boxes(
     held_out = _held_out(
         _folder(held_out_flag or flags[0]), held_out_flag is not None
     )
-    # Labels are places in a file's classes, also to whoever validates.
-    if flags and _classes(held_out['annotations']) != names:
-        raise ConfigError(
-            f'{held_out["annotations"]} has other classes than '
-            f'{train["annotations"]}, or has them in another order: give '
-            'both the same categories'
-        )
+    _check_classes(cfg.train_dataloader.dataset, held_out['annotations'])
+    _check_objects(held_out['annotations'])
     _validate(cfg, held_out)
     return [*lines, f'held-out data: {held_out["annotations"]}']
 
@@ -87,16 +85,63 @@ def _held_out(folder: str, named: bool) -> dict[str, Any]:
         ) from None
 
 
-def _classes(annotations: str) -> list[str]:
+def _classes(annotations: str | Path) -> list[str]:
     content = read_json(annotations, 'categories', new_report())
     return [row['name'] for row in content['categories']]
 
 
+def innermost(dataset: dict[str, Any]) -> dict[str, Any]:
+    """The data set that reads the files, inside of what hands it on.
+
+    Args:
+        dataset: Config of a data set of MMDetection.
+    """
+    while _kind(dataset) in AROUND:
+        dataset = dataset['dataset']
+    return dataset
+
+
+def _kind(dataset: dict[str, Any]) -> str:
+    return str(dataset.get('type')).split('.')[-1]
+
+
+def _check_classes(dataset: dict[str, Any], held_out: str) -> None:
+    """Labels are places in a file's classes, also to whoever validates."""
+    dataset = innermost(dataset)
+    if _kind(dataset) not in ('CocoDataset', 'CocoBoxes'):
+        return  # by words, which may be others there
+    train = Path(dataset.get('data_root') or '', dataset.get('ann_file', ''))
+    asked = (dataset.get('metainfo') or {}).get('classes')
+    if not train.is_file():
+        return  # check_config says so
+
+    def taken(file: str | Path) -> list[str]:
+        names = _classes(file)
+        return [name for name in names if asked is None or name in asked]
+
+    if taken(train) != taken(held_out):
+        raise ConfigError(
+            f'{held_out} has other classes than {train}, or has them in '
+            'another order: give both the same categories'
+        )
+
+
+def _check_objects(annotations: str) -> None:
+    """What is missed while measuring would be missed after training."""
+    content = read_json(annotations, 'images annotations', new_report())
+    for row in content['annotations']:
+        for key in MEASURED:
+            if key not in row:
+                raise ConfigError(
+                    f'{annotations}, annotation {row.get("id")}: it has no '
+                    f'{key}, which pycocotools needs to measure'
+                )
+
+
 def _point(dataset: dict[str, Any], found: dict[str, Any]) -> None:
     """Has a data set read what was found."""
-    while dataset.get('type') == MIXED:
-        dataset = dataset['dataset']
-    kind = str(dataset.get('type')).split('.')[-1]
+    dataset = innermost(dataset)
+    kind = _kind(dataset)
     if kind not in READERS:
         raise ConfigError(
             f'--data: {dataset.get("type")} is told what to read in the '

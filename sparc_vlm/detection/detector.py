@@ -14,6 +14,7 @@ from mmengine.registry import DefaultScope
 from pycocotools import mask as coco_mask
 from torch import Tensor, nn
 
+from sparc_vlm.detection.words.vocabulary import listed_words
 from sparc_vlm.errors import UsageError
 from sparc_vlm.preprocess import Picture, open_rgb
 
@@ -102,7 +103,9 @@ class LoadedDetector:
         """Its weights, which tell where it computes."""
         return self.model.parameters()
 
-    def names(self, words: Sequence[str] | None = None) -> tuple[str, ...]:
+    def names(
+        self, words: Sequence[str] | str | None = None
+    ) -> tuple[str, ...]:
         """What the labels of its detections are places in.
 
         Args:
@@ -118,6 +121,8 @@ class LoadedDetector:
                 f'this detector finds its own classes only ({some}{more}): '
                 'leave the words out, or take a detector by words'
             )
+        if isinstance(words, str):
+            words = listed_words(words)
         names = self.classes if words is None else tuple(words)
         if not names:
             raise UsageError(
@@ -131,7 +136,7 @@ class LoadedDetector:
     def detect(
         self,
         images: Iterable[Picture],
-        words: Sequence[str] | None = None,
+        words: Sequence[str] | str | None = None,
         limit: int = 100,
     ) -> list[Detections]:
         """What is on some pictures, which go through the model as one batch.

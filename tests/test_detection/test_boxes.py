@@ -8,6 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from mmcv.transforms import LoadImageFromFile
 from mmdet.datasets.transforms import LoadAnnotations
 from mmengine.config import Config
@@ -20,6 +21,7 @@ from sparc_vlm.detection.boxes import CocoBoxes
 from sparc_vlm.detection.data_flag import use_boxes
 from sparc_vlm.engine import ConfigError
 from sparc_vlm.errors import MissingFileError, UsageError
+from sparc_vlm.recipe import use_data
 
 LOAD = [
     LoadImageFromFile(),
@@ -96,22 +98,23 @@ def test_files_that_are_not_there_are_said(drawn):
 
 @pytest.fixture
 def broken(drawn, tmp_path):
-    """The scenes with one picture that is none and one that is missing."""
+    """Scenes with pictures that are none, missing, and empty."""
     folder = shutil.copytree(drawn, tmp_path / 'broken')
     (folder / 'images_train' / '00000000.png').write_bytes(b'none')
     (folder / 'images_train' / '00000001.png').unlink()
+    (folder / 'images_train' / '00000003.png').write_bytes(b'')
     return folder
 
 
-@pytest.mark.parametrize('index', [0, 1])
+@pytest.mark.parametrize('index', [0, 1, 3])
 def test_a_broken_picture_is_replaced_and_said(broken, index, log):
     row = boxes(broken)[index]
-    assert row['img_path'].endswith(('2.png', '3.png'))
+    assert row['img_path'].endswith('2.png')
     name = f'0000000{index}.png'
     assert any(name in line and 'another' in line for line in log)
 
 
-@pytest.mark.parametrize('index', [0, 1])
+@pytest.mark.parametrize('index', [0, 1, 3])
 def test_a_broken_picture_is_grey_in_a_test_and_said(broken, index, log):
     row, whole = boxes(broken, test_mode=True)[index], boxes(broken)[2]
     assert row['img_path'].endswith(f'0000000{index}.png')
@@ -198,6 +201,84 @@ def test_a_damaged_file_is_one_sentence(drawn, tmp_path, text, sentence):
     file.write_text(text)
     with pytest.raises(UsageError, match=sentence):
         use_boxes(config(), [f'coco:{folder}'])
+
+
+def test_classes_are_compared_with_those_of_the_config_too(drawn, tmp_path):
+    folder = shutil.copytree(drawn, tmp_path / 'other')
+    file = folder / 'annotations' / 'instances_val.json'
+    content = json.loads(file.read_text())
+    turned(content)
+    file.write_text(json.dumps(content))
+    cfg = config()
+    use_boxes(cfg, [f'coco:{drawn}'])
+    with pytest.raises(ConfigError, match='or has them in another order'):
+        use_boxes(cfg, [], f'coco:{folder}')
+    # of those that are asked for the order is the same
+    cfg.train_dataloader.dataset.metainfo = dict(
+        classes=[CATEGORIES[0]['name']]
+    )
+    use_boxes(cfg, [], f'coco:{folder}')
+    # a detector by words may be asked for others
+    words = Config(dict(cfg, model=dict(type='WordDetector')))
+    for split in ('train', 'val'):
+        words[f'{split}_dataloader'].dataset = dict(type='sparc_vlm.WordBoxes')
+    use_boxes(words, [f'coco:{drawn}'], f'coco:{folder}')
+    assert words.val_dataloader.dataset.annotations == str(file)
+
+
+def test_data_sets_inside_of_others_are_pointed_at_a_folder(drawn):
+    cfg = config()
+    plain = dict(cfg.train_dataloader.dataset, pipeline=[])
+    repeated = dict(type='RepeatDataset', times=3, dataset=plain)
+    cfg.train_dataloader.dataset = repeated
+    use_data(cfg, [f'coco:{drawn}'])
+    inner = cfg.train_dataloader.dataset.dataset
+    assert inner.type == 'sparc_vlm.CocoBoxes' and str(drawn) in inner.ann_file
+    mixed = dict(type='ConcatDataset', datasets=[plain, plain])
+    cfg.train_dataloader.dataset = mixed
+    with pytest.raises(
+        ConfigError, match='ConcatDataset is told what to read'
+    ):
+        use_data(cfg, [f'coco:{drawn}'])
+
+
+@pytest.fixture
+def bare(drawn, tmp_path):
+    """A function that writes scenes without something in their rows."""
+
+    def write(kind, *keys):
+        folder = shutil.copytree(drawn, tmp_path / 'bare')
+        for split in ('train', 'val'):
+            file = folder / 'annotations' / f'instances_{split}.json'
+            content = json.loads(file.read_text())
+            for row in content[kind]:
+                for key in keys:
+                    row.pop(key)
+            file.write_text(json.dumps(content))
+        return folder
+
+    return write
+
+
+def test_what_can_be_told_from_boxes_may_be_left_out(drawn, bare):
+    folder = bare('annotations', 'area', 'iscrowd')
+    whole, left = boxes(drawn), boxes(folder)
+    for index in range(len(whole)):
+        one, other = whole[index], left[index]
+        assert torch.equal(one['gt_bboxes'].tensor, other['gt_bboxes'].tensor)
+        labels = one['gt_bboxes_labels'], other['gt_bboxes_labels']
+        assert np.array_equal(*labels)
+    with pytest.raises(ConfigError, match='has no area, which pycocotools'):
+        use_boxes(config(), [f'coco:{folder}'])
+
+
+@pytest.mark.parametrize(
+    ('kind', 'key'), [('images', 'height'), ('annotations', 'bbox')]
+)
+def test_what_cannot_be_told_is_said(bare, kind, key):
+    said = rf'instances_train\.json, {kind[:-1]} \d+: it has no {key}'
+    with pytest.raises(UsageError, match=said):
+        boxes(bare(kind, key))
 
 
 @pytest.mark.parametrize(

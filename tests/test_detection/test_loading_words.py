@@ -68,6 +68,7 @@ def test_words_of_its_own_and_of_the_caller(tmp_path):
     assert loaded.classes == ('red box', 'dog')
     assert loaded.names() == loaded.classes
     assert loaded.names(['cat']) == ('cat',)
+    assert loaded.names('Red ball, dog') == ('red ball', 'dog')
     (own,) = loaded.detect([picture()])
     (asked,) = loaded.detect([picture()], ['red box', 'dog'])
     assert torch.equal(own.scores, asked.scores)

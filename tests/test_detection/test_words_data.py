@@ -203,6 +203,8 @@ def test_left_out_classes_that_are_not_there(coco):
         dataset(**given, leave_out=dict(frequency='x'))
     with pytest.raises(UsageError, match="leave_out takes .*'frequenzy'"):
         dataset(**given, leave_out=dict(frequenzy='r'))
+    with pytest.raises(UsageError, match='takes all classes of its file'):
+        dataset(**given, metainfo=dict(classes=['red circle']))
 
 
 def test_test_data_ask_for_all_classes(coco):

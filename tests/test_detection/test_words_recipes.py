@@ -163,7 +163,7 @@ def test_says_what_it_trains_and_names_what_it_leaves_out(file):
     said = file.read_text().split('_base_')[0]
     assert said.startswith('# A detector by words')
     assert f'{load_config(file).train_cfg.max_iters}' in said.replace(
-        '70k', '70000'
+        '140k', '140000'
     )
     assert 'leave_out' in load_config(file).pretty_text
 

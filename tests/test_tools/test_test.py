@@ -5,10 +5,13 @@ import pytest
 from sparc_vlm.evaluation import Retrieval
 from sparc_vlm.study import read_sheet
 from tests.test_datasets.made import write_karpathy
+from tests.test_detection.tiny_detectors import save
 from tests.test_study.made import ROOT, save_model
 from tools import test as tool
 
 RECIPE = str(ROOT / 'configs' / 'clip_vittiny_scenes.py')
+FOLDER = ROOT / 'projects' / 'detection' / 'configs'
+DETECTOR = str(FOLDER / 'faster_rcnn_vitmini_scenes.py')
 SCENES = 'retrieval:scenes:,size=32,num_images=6'
 
 
@@ -91,6 +94,7 @@ def test_a_failed_task_is_reported_and_the_others_stand(
         (['no/where', '--tasks', SCENES], 'there is no model at no/where'),
         ([RECIPE, 'no/where'], 'there is no model at no/where'),
         (['no.py', 'MODEL'], 'no config no.py'),
+        ([DETECTOR, 'MODEL'], 'is CocoMetric, of a detector: those are'),
         (['MODEL', '--tasks', 'retrival:scenes:'], 'did you mean retrieval'),
         (['MODEL', '--tasks', SCENES, SCENES], 'the same name'),
         (
@@ -117,3 +121,11 @@ def test_mistakes_are_one_sentence(model, tmp_path, capfd, given, said):
     assert last.startswith('error: ')
     assert said in last
     assert 'Traceback' not in printed.err
+
+
+def test_a_detector_is_sent_to_where_detectors_are_measured(tmp_path, capfd):
+    folder = str(save('mask_rcnn', tmp_path))
+    assert tool.main([folder, '--tasks', SCENES]) == tool.USAGE
+    said = capfd.readouterr().err
+    assert f'error: {folder} is a detector: those are measured in a' in said
+    assert 'Traceback' not in said

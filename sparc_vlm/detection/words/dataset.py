@@ -21,7 +21,7 @@ from sparc_vlm.detection.words.vocabulary import (
     as_words,
     left_out,
 )
-from sparc_vlm.errors import RunError
+from sparc_vlm.errors import RunError, UsageError
 from sparc_vlm.registry import DATASETS
 
 TRIES = 100
@@ -56,8 +56,8 @@ class WordBoxes(BaseDetDataset):
 
     Raises:
         FileNotFoundError: A file is not there.
-        ValueError: A file is in no known form, or `leave_out` names what is
-            not in it.
+        ValueError: Classes are chosen, a file is in no known form, or
+            `leave_out` names what is not in it.
 
     Attributes:
         reading: What was counted when the annotations were read.
@@ -72,6 +72,12 @@ class WordBoxes(BaseDetDataset):
         leave_out: list[str] | dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
+        if (kwargs.get('metainfo') or {}).get('classes'):
+            raise UsageError(
+                'WordBoxes takes all classes of its file: leave '
+                'metainfo.classes out, and name what is not for training in '
+                'leave_out'
+            )
         self.reading: Report = new_report()
         self.store = ImageStore(images)
         self.image_data = image_data

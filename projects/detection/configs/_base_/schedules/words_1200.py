@@ -1,9 +1,9 @@
 # 1200 updates of 16 pictures, AdamW, cosine, meant for two cores. The image
 # encoder learns at 0.3 of the heads' rate, the text encoder at a tenth.
-_base_ = 'words_70k.py'
+_base_ = 'words_140k.py'
 train_cfg = dict(max_iters=1200, val_interval=1200)
 optim_wrapper = dict(
-    optimizer=dict(lr=1e-3, weight_decay=0.05),
+    optimizer=dict(lr=1e-3),
     paramwise_cfg=dict(
         custom_keys={
             'encoders': dict(lr_mult=0.3),
