@@ -200,9 +200,8 @@ def _loader(template: ConfigDict, source: dict[str, Any]) -> dict[str, Any]:
                 'made from'
             )
         return {**template, 'dataset': {**pairs, 'source': source}}
-    masks = pairs.get('patch_masks')
     if source['type'] == 'ShardLoader':
-        if masks:
+        if masks := pairs.get('patch_masks'):
             raise ConfigError(
                 f'patch_masks={masks!r} of the config needs data with them, '
                 'and shards hold captions only: name the data that the '
@@ -213,14 +212,13 @@ def _loader(template: ConfigDict, source: dict[str, Any]) -> dict[str, Any]:
         return {**taken, **source}
     dataset = dict(_taken_by(DATASETS.get('PairDataset'), pairs))
     dataset |= dict(type='PairDataset', source=source)
-    loading = _taken_by(LOADERS.get('PairLoader'), template)
-    return dict(loading, type='PairLoader', dataset=dataset)
+    taken = _taken_by(LOADERS.get('PairLoader'), template)
+    return dict(taken, type='PairLoader', dataset=dataset)
 
 
 def _taken_by(kind: type, settings: dict[str, Any]) -> dict[str, Any]:
     """Those of a config's settings that a class has too."""
-    known = arguments(kind)
-    return {key: settings[key] for key in settings if key in known}
+    return {key: settings[key] for key in settings if key in arguments(kind)}
 
 
 def _hold_out(cfg: Config, source: dict[str, Any] | None) -> list[str]:

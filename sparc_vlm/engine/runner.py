@@ -287,20 +287,18 @@ class SparcRunner(Runner):
         """As mmengine's; falls back to the last checkpoint that is whole."""
         named = self._load_from and self._resume != OWN
         if self._has_loaded or not self._resume or named:
-            super().load_or_resume()
-            return
+            return super().load_or_resume()
         path = from_first(
             lambda: latest_readable(self.work_dir, self._trust, self.logger)
         )
         if path is not None:
-            self.resume(path)
-            return
+            return self.resume(path)
         self.logger.warning(
             f'nothing to resume: {self.work_dir} holds no whole checkpoint, '
             'so training starts from the beginning'
         )
         self._resume = False
-        super().load_or_resume()
+        return super().load_or_resume()
 
     def _init_model_weights(self) -> None:
         """As mmengine's, once: FSDP has done so before."""
