@@ -45,6 +45,8 @@ class PairSource(ABC):
     One for classification has `classes`, names fit for a prompt, and
     `label(index)`, a place among them or -1 where there is no one label; and,
     if it has several parts, `group(index)`, the name of the picture's part.
+    Where several of its pictures are one, cut or corrupted in several ways,
+    `picture(index)` says which: they are right or wrong together.
 
     Attributes:
         reading: What was counted when the annotations were read.

@@ -232,12 +232,27 @@ def finite_patches(embeddings: Any, task: str) -> tuple[Tensor, Tensor]:
             f'{task} needs patches in the space of text, and the model has '
             'none'
         )
-    if not all(torch.isfinite(values).all() for values in kinds):
+    for values in kinds:
+        check_finite(values, 'patches', task)
+    return kinds
+
+
+def check_finite(embeddings: Tensor, what: str, task: str) -> None:
+    """Refuses embeddings that any number measured on would hide.
+
+    Args:
+        embeddings: Of any shape.
+        what: What they are of.
+        task: Whose numbers are at stake.
+
+    Raises:
+        ValueError: A value is not finite.
+    """
+    if not torch.isfinite(embeddings).all():
         raise UsageError(
-            f'{task}: the model gives patches that are not finite numbers; '
+            f'{task}: the model gives {what} that are not finite numbers; '
             'it has diverged'
         )
-    return kinds
 
 
 def on_cpu(embeddings: Tensor) -> Tensor:

@@ -25,9 +25,9 @@ from sparc_vlm.evaluation.labelled import (
     guessing,
     need_classes,
     per_class,
-    positive_ks,
     rank_labels,
 )
+from sparc_vlm.evaluation.options import check_counts, positive_ks
 from sparc_vlm.evaluation.task import Progress, Task, spread_evenly
 from sparc_vlm.registry import DATASETS
 
@@ -76,11 +76,14 @@ class FeatureProbe(Task):
             raise UsageError(
                 f"{name}: features is 'image' or 'patches', not {features!r}"
             )
-        if max_train_images is not None and max_train_images < 1:
-            raise UsageError(f'{name}: max_train_images must be at least 1')
+        check_counts(name, max_train_images=max_train_images)
         self.classes = need_classes(self.train, name)
         own = need_classes(self.source, name)
-        self.places = match_classes(self.classes, own, name)
+        parts = self.train, self.source
+        ids = [getattr(part, 'wnids', None) for part in parts]
+        # A name may be that of several classes, as 'crane' in ImageNet.
+        both = ids if all(ids) else (self.classes, own)
+        self.places = match_classes(*both, name)
         self.max_train_images = max_train_images
         self.features = features
         self.ks = positive_ks(ks, name)

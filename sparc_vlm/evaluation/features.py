@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -87,6 +88,11 @@ def match_classes(
 ) -> Tensor:
     """Place of each class of the test pictures among the training classes.
 
+    Args:
+        train: Names of the classes trained on, or their WordNet ids.
+        test: Likewise of those to be tested.
+        task: Whose they are, for messages.
+
     Raises:
         ValueError: A class to be tested is not among those trained on, or a
             name that several classes have leaves open which is meant.
@@ -100,7 +106,8 @@ def match_classes(
             f'{task}: {strange[0]!r} is not among the {len(train)} classes of '
             'the training pictures; take pictures of the same classes'
         )
-    if len(place) < len(train) or len(set(test)) < len(test):
+    count = Counter(train)
+    if len(set(test)) < len(test) or any(count[name] > 1 for name in test):
         raise UsageError(
             f'{task}: several classes have the same name, so that those of '
             'the training pictures cannot be matched; take names that differ'

@@ -53,17 +53,6 @@ def need_classes(source: Any, task: str) -> list[str]:
     return classes
 
 
-def positive_ks(ks: Sequence[int], task: str) -> tuple[int, ...]:
-    """The k of top-k.
-
-    Raises:
-        ValueError: There is none, or one below 1.
-    """
-    if not ks or min(ks) < 1:
-        raise UsageError(f'{task}: ks must be numbers from 1, not {ks}')
-    return tuple(ks)
-
-
 def distinct(classes: Sequence[str]) -> list[str]:
     """Names to show: one that several classes have gets its place added."""
     count = Counter(classes)
@@ -119,6 +108,8 @@ def class_samples(
         }
         if hasattr(source, 'group') and source.group(index):
             sample['group'] = source.group(index)
+        if hasattr(source, 'picture'):
+            sample['picture'] = source.picture(index)
         samples.append(sample)
     return samples
 

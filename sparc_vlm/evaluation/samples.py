@@ -6,6 +6,7 @@ and taken only where it gives the reported number back.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from sparc_vlm.evaluation.statistics import Scores
 
 PART = '#'
 """Goes before a sample's number in its key where a picture has several."""
+_NUMBERED = re.compile(rf'(.*){PART}\d+', re.DOTALL)
 AnyScores = Scores | PrecisionScores | BleuScores
 
 
@@ -43,7 +45,8 @@ def scores_of(
     Returns:
         Scores in the metric's own unit and the samples' keys; samples that
         are not there at every seed are left out, and those of one picture
-        (see `PART`) are one, under its key, since they are drawn together.
+        (see `PART`; or they say which it is, under `picture`) are one, under
+        its key, since they are drawn together.
         None where the metric cannot be taken apart.
     """
     tables = [_by_key(result['samples']) for result in results]
@@ -68,7 +71,8 @@ def scores_of(
         weights.append([_weight(s, metric, field) for s in own])
     if not keys or not np.sum(weights):
         return None
-    return _by_picture(np.array(values), np.array(weights), keys)
+    own = [_picture(key, tables[0][key]) for key in keys]
+    return _by_picture(np.array(values), np.array(weights), own)
 
 
 def paired(
@@ -98,17 +102,24 @@ def paired(
     return first.at(mine), second.at(their)
 
 
+def _picture(key: str, sample: dict[str, Any]) -> str:
+    """Which picture a sample is of."""
+    if 'picture' in sample:
+        return str(sample['picture'])
+    numbered = _NUMBERED.fullmatch(key)
+    return numbered[1] if numbered else key
+
+
 def _by_picture(
-    values: np.ndarray, weights: np.ndarray, keys: list[str]
+    values: np.ndarray, weights: np.ndarray, own: list[str]
 ) -> tuple[Scores, list[str]]:
     """Scores of pictures: the weighted means of their samples.
 
     Samples of one picture are right or wrong together; drawn one by one, they
     would make an interval too narrow.
     """
-    own = [key.partition(PART)[0] for key in keys]
     pictures = list(dict.fromkeys(own))
-    if len(pictures) == len(keys):
+    if len(pictures) == len(own):
         return Scores(values, weights), pictures
     place = {key: number for number, key in enumerate(pictures)}
     column = np.array([place[key] for key in own])

@@ -20,6 +20,7 @@ import numpy as np
 from mmengine.logging import print_log
 
 from sparc_vlm.errors import UsageError
+from sparc_vlm.evaluation.options import check_counts
 from sparc_vlm.registry import DATASETS
 
 Progress = Callable[[str, int, int], None]
@@ -78,11 +79,7 @@ class Task(ABC):
         batch_size: int = 64,
         max_images: int | None = None,
     ) -> None:
-        if batch_size < 1 or (max_images is not None and max_images < 1):
-            raise UsageError(
-                f'{name}: batch_size ({batch_size}) and max_images '
-                f'({max_images}) must be at least 1'
-            )
+        check_counts(name, batch_size=batch_size, max_images=max_images)
         is_config = isinstance(dataset, dict)
         self.source = DATASETS.build(dataset) if is_config else dataset
         if not len(self.source):

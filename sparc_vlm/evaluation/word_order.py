@@ -16,6 +16,7 @@ from typing import Any
 from PIL import Image
 
 from sparc_vlm.errors import UsageError
+from sparc_vlm.evaluation.options import check_counts
 from sparc_vlm.evaluation.tagging import need_pipeline
 from sparc_vlm.registry import DATASETS
 
@@ -100,6 +101,7 @@ class WordOrder:
         is_config = isinstance(source, dict)
         self.source = DATASETS.build(source) if is_config else source
         self.seed = seed
+        check_counts('WordOrder', captions_per_image=captions_per_image)
         self.captions_per_image = captions_per_image
         self.max_words = max_words
         self._pipeline = need_pipeline('WordOrder')

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sparc_vlm.errors import UsageError
-from sparc_vlm.evaluation.encoding import on_cpu
+from sparc_vlm.evaluation.encoding import check_finite, on_cpu
 
 Alignment = Callable[[Tensor, Tensor], Tensor]
 """(B, L, D) tokens and (B, P, D) patches to (B, L, P) weights."""
@@ -110,6 +110,7 @@ def encode_words(
         chunk = captions[start : start + batch_size]
         embeddings = model.encode_text(list(chunk))
         tokens, masks = on_cpu(embeddings.tokens), embeddings.token_mask.cpu()
+        check_finite(tokens[masks], 'tokens', 'maps of words')
         for caption, rows, mask in zip(chunk, tokens, masks, strict=True):
             encoded.append(_caption_words(tokenizer, caption, rows, mask))
     return encoded

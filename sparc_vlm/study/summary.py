@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from sparc_vlm.engine.machine import machines_of
-from sparc_vlm.evaluation.samples import paired, scores_of
-from sparc_vlm.evaluation.statistics import Interval, bootstrap
 from sparc_vlm.study.arm import Arm
 from sparc_vlm.study.kept import finished, peak_of
 from sparc_vlm.study.measure import Sheet
+from sparc_vlm.study.metrics import compared_metrics
 from sparc_vlm.study.plan import Study, StudyArm
 from sparc_vlm.study.run import Failure
 from sparc_vlm.visualization.curves import Scalars, read_scalars
@@ -76,6 +75,7 @@ def summarise(
         failures: What went wrong.
     """
     base = sheets.get(study.baseline)
+    counts = _counts(sheets)
     arms = {}
     for arm in study.arms:
         own = sheets.get(arm.name)
@@ -83,7 +83,7 @@ def summarise(
             rival = base if arm.name != study.baseline else None
             arms[arm.name] = {
                 **_made(arm, list(own), work_dir, root),
-                'metrics': _metrics(own, rival),
+                'metrics': compared_metrics(own, rival),
                 'evaluation': _cost_of_tasks(own),
             }
     return {
@@ -91,10 +91,8 @@ def summarise(
         'baseline': study.baseline,
         'tasks': list(study.tasks),
         'types': _first(sheets, 'type'),
-        'pictures': {
-            task: len(samples)
-            for task, samples in _first(sheets, 'samples').items()
-        },
+        'pictures': {task: max(own) for task, own in counts.items()},
+        'uneven': [task for task, own in counts.items() if len(own) > 1],
         'chance': _first(sheets, 'chance'),
         'skipped': _skipped(sheets),
         'arms': arms,
@@ -103,6 +101,16 @@ def summarise(
         'trained': _trained(study, sheets, work_dir),
         'measured': _measured(sheets),
     }
+
+
+def _counts(sheets: Sheets) -> dict[str, set[int]]:
+    """How many samples each task has: of all models, if all is well, one."""
+    counts: dict[str, set[int]] = {}
+    for seeds in sheets.values():
+        for tasks in seeds.values():
+            for task, sheet in tasks.items():
+                counts.setdefault(task, set()).add(len(sheet['samples']))
+    return counts
 
 
 def _skipped(sheets: Sheets) -> list[dict[str, Any]]:
@@ -202,66 +210,6 @@ def _last_logged(run: Arm) -> dict[str, float]:
     """What the end of a training's log says, such as how losses are won."""
     scalars = read_scalars(run.folder).items()
     return {key: list(own.values())[-1] for key, own in scalars if own}
-
-
-def _metrics(
-    own: dict[int, dict[str, Sheet]],
-    base: dict[int, dict[str, Sheet]] | None,
-) -> dict[str, Any]:
-    """By task and metric: mean, spread, interval, difference."""
-    found: dict[str, Any] = {}
-    tasks = dict.fromkeys(task for sheets in own.values() for task in sheets)
-    for task in tasks:
-        at_seeds = [sheets.get(task) for sheets in own.values()]
-        results = [sheet for sheet in at_seeds if sheet is not None]
-        others = _results(base, task) if base else []
-        # One that is undefined at a seed may be there at another.
-        names = dict.fromkeys(m for r in results for m in r['metrics'])
-        found[task] = {
-            metric: {
-                **_metric(metric, results, others),
-                # One for each of the arm's seeds, whether or not it is there.
-                'seeds': [s and s['metrics'].get(metric) for s in at_seeds],
-            }
-            for metric in names
-        }
-    return found
-
-
-def _metric(
-    metric: str, results: list[Sheet], others: list[Sheet]
-) -> dict[str, Any]:
-    """One metric of one arm."""
-    values = [result['metrics'].get(metric) for result in results]
-    known = [value for value in values if value is not None]
-    taken_apart = None
-    if len(known) == len(values):
-        taken_apart = scores_of(metric, results)
-    entry: dict[str, Any] = {
-        'mean': statistics.fmean(known),
-        'spread': statistics.stdev(known) if len(known) > 1 else None,
-        'interval': _ends(taken_apart and bootstrap(taken_apart[0])),
-        'draws': taken_apart and taken_apart[0].draws,
-    }
-    theirs = [r['metrics'][metric] for r in others if metric in r['metrics']]
-    if theirs:
-        pair = None
-        if len(known) == len(values) and len(theirs) == len(others):
-            pair = paired(metric, results, others)
-        entry['difference'] = {
-            'mean': entry['mean'] - statistics.fmean(theirs),
-            'interval': _ends(pair and bootstrap(*pair)),
-        }
-    return entry
-
-
-def _ends(interval: Interval | None) -> list[float] | None:
-    return None if interval is None else [interval.low, interval.high]
-
-
-def _results(own: dict[int, dict[str, Sheet]], task: str) -> list[Sheet]:
-    """What a task found at each seed."""
-    return [sheets[task] for sheets in own.values() if task in sheets]
 
 
 def _cost_of_tasks(own: dict[int, dict[str, Sheet]]) -> dict[str, Any]:

@@ -88,6 +88,9 @@ def task_table(report: dict[str, Any], task: str) -> TextTable:
     for name in arms:
         found = report['arms'][name]['metrics'][task]
         rows.append([name, *(_cell(found.get(key)) for key in columns)])
+    count = f'{report["pictures"][task]} samples'
+    if task in report.get('uneven', ()):
+        count = f'up to {count}, differences over those that both have'
     chance = report['chance'].get(task) or {}
     if chance:
         shown = [chance.get(key) for key in columns]
@@ -96,7 +99,7 @@ def task_table(report: dict[str, Any], task: str) -> TextTable:
         rows,
         _best(report, task, arms, list(columns)),
         heading_of(report, task),
-        f'In percent, {report["pictures"][task]} samples; mean over seeds ± '
+        f'In percent, {count}; mean over seeds ± '
         f'their standard deviation. {HIGHER} {LOWER}: the 95% interval of the '
         f'difference to {report["baseline"]} lies above, below 0. Without ±: '
         'one seed, so that a mark does not say that another training would '

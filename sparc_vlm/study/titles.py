@@ -107,8 +107,12 @@ NEITHER = {
     'POPE': tuple(f'{kind}_yes' for kind in KINDS),
 }
 """Metrics that no model is better by."""
-PARTS = {'Foils': 'accuracy/'}
-"""How metrics of parts begin that such tables show as well."""
+PARTS = {
+    'Foils': ('accuracy/',),
+    'Grounding': ('recall_merged',),
+    'Retrieval': ('fold_', 'i2t_r', 't2i_r'),
+}
+"""How metrics begin that such tables show as well, after those."""
 
 
 def title_of(kind: str, metric: str) -> str:
@@ -118,7 +122,7 @@ def title_of(kind: str, metric: str) -> str:
         kind: Type of the task.
         metric: Its name.
     """
-    plain = metric.removeprefix(PARTS.get(kind, '')).replace('_', ' ')
+    plain = metric.removeprefix('accuracy/').replace('_', ' ')
     return MEASURES.get(kind, {}).get(metric, plain)
 
 
@@ -144,9 +148,10 @@ def compared(kind: str, metrics: Iterable[str]) -> list[str]:
     there = list(metrics)
     if kind not in MEASURES:
         return there
-    parts = PARTS.get(kind)
     chosen = [metric for metric in MEASURES[kind] if metric in there]
-    return chosen + [m for m in there if parts and m.startswith(parts)]
+    others = [metric for metric in there if metric not in chosen]
+    parts = PARTS.get(kind, ())
+    return chosen + [m for m in others if m.startswith(parts)]
 
 
 def heading(kind: str, task: str) -> str:

@@ -162,6 +162,8 @@ def test_relations(tmp_path):
         {'kind': 'under', 'caption': 'a is under b', 'foil': 'b is under a'},
     ]
     assert len(source.foils(1)) == 1
+    # Both crops are of one picture, right or wrong together.
+    assert [source.picture(0), source.picture(1)] == ['1.jpg', '1.jpg']
     whole = np.asarray(picture(1))
     assert (np.asarray(source.image(0)) == whole[8:18, 4:20]).all()
     # What is outside the picture is black, as the authors' crops have it.

@@ -263,6 +263,19 @@ def test_v2(tmp_path):
         )
 
 
+def test_v2_of_which_no_folder_says_the_split(tmp_path):
+    write_index(tmp_path)
+    known = 'imagenetv2_top_images/0/a.jpeg'  # '_' or '-'
+    root = write_images(tmp_path / 'v2', [known, 'matched/0/a.jpeg'])
+    with pytest.raises(ValueError, match='such as matched/0/a.jpeg, beside'):
+        ImageNetV2(root)
+    source = ImageNetV2(root, 'top-images')
+    assert [source.group(0), source.picture(0)] == ['top-images', '0/a.jpeg']
+    # All of them alike may be one of the three by another name.
+    names = tmp_path / 'imagenet_class_index.json'
+    assert len(ImageNetV2(root / 'matched', names=names)) == 1
+
+
 def corrupted(kinds, severities=(1, 3)):
     return [
         f'{kind}/{severity}/{wnid}/x.JPEG'
@@ -284,6 +297,10 @@ def test_c(tmp_path, log):
     (said,) = [line for line in log if 'lacks' in line]
     assert 'frost' in said and 'over the other 2 corruptions' in said
     assert 'fog,' not in said
+    copies = {source.picture(i) for i in range(8)}
+    assert copies == {f'{wnid}/x.JPEG' for wnid in WNIDS[:2]}
+    alone = ImageNetC(root, 'fog', 3)
+    assert {alone.group(i) for i in range(len(alone))} == {'fog/3'}
     hard = ImageNetC(root, ['spatter'], [3])
     assert {hard.group(i) for i in range(len(hard))} == {'spatter/3'}
     with pytest.raises(ValueError, match='expected fog/3/n01440764'):
@@ -298,6 +315,8 @@ def test_c_in_the_official_tars(tmp_path, log):
     write_index(root)
     write_images(root / 'one.tar', corrupted(CORRUPTIONS[:8], [5]))
     write_images(root / 'two.tar', corrupted(CORRUPTIONS[8:], [5]))
+    # Folders that hold something else are no pictures.
+    (root / 'devkit').mkdir()
     source = ImageNetC(root)
     assert len(source) == 30
     assert {source.group(i) for i in range(30)} == {

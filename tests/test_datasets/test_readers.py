@@ -14,7 +14,7 @@ from sparc_vlm.datasets import (
     KarpathyCaptions,
     LabelLists,
 )
-from sparc_vlm.errors import UsageError
+from sparc_vlm.errors import UsageError, UserError
 from sparc_vlm.registry import DATASETS
 from tests.test_datasets.made import (
     caption,
@@ -239,6 +239,22 @@ def test_class_folders(tmp_path, kind):
     assert named.captions(0) == ['tabby']
     with pytest.raises(ValueError, match='class name/picture.jpg'):
         ClassFolders(write_images(tmp_path / 'flat', ['0.png']))
+
+
+def test_names_of_class_folders_are_a_json_of_them(tmp_path):
+    write_images(tmp_path / 'a', ['x/0.png'])
+    names = tmp_path / 'names.json'
+    for text, said in (
+        (None, 'no annotations at'),
+        ('{"x"', 'names.json is not JSON'),
+        ('["x"]', 'names.json is no JSON of folder: name'),
+    ):
+        if text:
+            names.write_text(text)
+        with pytest.raises(UserError, match=said):
+            ClassFolders(tmp_path / 'a', names=str(names))
+    names.write_text('{"x": "ex"}')
+    assert ClassFolders(tmp_path / 'a', names=str(names)).classes == ['ex']
 
 
 def test_label_lists(tmp_path):

@@ -112,6 +112,25 @@ def test_samples_of_one_picture_are_drawn_together():
     assert metric_of(scores) == pytest.approx([100 * 17 / 24])
 
 
+def test_a_sample_may_say_which_picture_it_is_of():
+    rows = [('fog/1/a', 'a'), ('fog/1/b', 'b'), ('snow/1/a', 'a')]
+    samples = [
+        {'key': key, 'picture': picture, 'hit': hit}
+        for (key, picture), hit in zip(rows, (100.0, 0.0, 0.0), strict=True)
+    ]
+    scores, pictures = scores_of('hit', [result({'hit': 100 / 3}, *samples)])
+    assert pictures == ['a', 'b']
+    assert scores.values.tolist() == [[50, 0]]
+    assert scores.weights.tolist() == [[2, 1]]
+    assert metric_of(scores) == pytest.approx([100 / 3])
+
+
+def test_a_mark_in_the_name_of_a_file_joins_nothing():
+    samples = [{'key': f'img#{n}.jpg', 'hit': 1.0 * n} for n in range(3)]
+    _, pictures = scores_of('hit', [result({'hit': 1.0}, *samples)])
+    assert pictures == ['img#0.jpg', 'img#1.jpg', 'img#2.jpg']
+
+
 def test_pictures_are_paired_whatever_samples_they_have():
     ours, theirs = (
         result({'hit': 50.0}, *({'key': key, 'hit': hit} for key, hit in rows))

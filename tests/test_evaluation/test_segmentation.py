@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sparc_vlm.evaluation import Segmentation
+from sparc_vlm.evaluation import Pointing, Segmentation
 from sparc_vlm.evaluation.overlap import (
     BACKGROUND,
     VOID,
@@ -320,7 +320,37 @@ def test_class_names_are_encoded_once_with_the_prompt():
     )
 
 
+def test_a_prompt_may_have_other_braces():
+    task = Segmentation(some_boards(2), prompt='a {} {of} {')
+    asked = []
+
+    class Listening(ColourModel):
+        def encode_text(self, texts):
+            asked.extend(texts)
+            return super().encode_text(texts)
+
+    task.run(Listening())
+    assert 'a ruby {of} {' in asked
+
+
+def test_texts_that_are_not_finite_are_said():
+    class Diverged(ColourModel):
+        def encode_text(self, texts):
+            found = super().encode_text(texts)
+            nothing = float('nan')
+            return replace(
+                found, text=found.text * nothing, tokens=found.tokens * nothing
+            )
+
+    with pytest.raises(ValueError, match='class names that are not finite'):
+        Segmentation(some_boards(2)).run(Diverged())
+    with pytest.raises(ValueError, match='tokens that are not finite'):
+        Pointing(some_boards(2)).run(Diverged())
+
+
 def test_bad_arguments_are_refused():
+    with pytest.raises(ValueError, match='chance_draws must be a whole'):
+        Segmentation(some_boards(1), chance_draws=0)
     with pytest.raises(ValueError, match='list has no segments'):
         Segmentation([1, 2])
     with pytest.raises(ValueError, match="needs a '{}'"):

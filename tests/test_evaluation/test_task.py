@@ -53,10 +53,21 @@ def test_max_images_spreads_evenly():
 def test_bad_arguments_are_refused():
     with pytest.raises(ValueError, match='no picture'):
         Retrieval(Boards([]))
-    with pytest.raises(ValueError, match='at least 1'):
-        Retrieval(some_boards(2), batch_size=0)
-    with pytest.raises(ValueError, match='at least 1'):
-        Retrieval(some_boards(2), max_images=0)
+    for options in (
+        {'batch_size': 0},
+        {'batch_size': 1.5},
+        {'max_images': 0},
+        {'captions_per_image': -1},
+        {'captions_per_image': True},
+        {'ks': (0,)},
+        {'ks': (1, 1.5)},
+        {'ks': ()},
+    ):
+        (name,) = options
+        said = f'retrieval: {name} must be .*whole number.* from 1, not'
+        with pytest.raises(ValueError, match=said):
+            Retrieval(some_boards(2), **options)
+    assert Retrieval(some_boards(2), ks=3).ks == (3,)
 
 
 def test_chunks_skip_broken_pictures_and_report_progress():

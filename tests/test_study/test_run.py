@@ -6,7 +6,7 @@ import pytest
 
 from sparc_vlm.errors import UserError
 from sparc_vlm.evaluation import Pointing
-from sparc_vlm.study import read_sheet, write_report
+from sparc_vlm.study import metrics, read_sheet, write_report
 from sparc_vlm.study import run as running
 from sparc_vlm.study.kept import peak_of
 from tests.test_study.made import ROOT, STUDY, run, runner_of, write_study
@@ -222,8 +222,11 @@ def test_a_finished_model_that_is_gone_stays_measured(trainer, tmp_path):
         run(elsewhere, work)
 
 
-def test_arms_that_are_measured_differently_are_compared(trainer, tmp_path):
+def test_arms_that_are_measured_differently_are_compared(
+    trainer, tmp_path, monkeypatch
+):
     """The same samples in two ways have a difference with an interval."""
+    monkeypatch.setattr(metrics, 'FEWEST', 2)
     more = (
         "arms[1]['tasks'] = dict(\n"
         '    retrieval=dict(captions_per_image=1), pointing=None)\n'

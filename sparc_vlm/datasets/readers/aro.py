@@ -92,6 +92,10 @@ class Aro(FoiledPairs):
         whole = self.store.image(name)
         return whole.crop((x, y, x + width, y + height))
 
+    def picture(self, index: int) -> str:
+        """The whole picture, of which several crops may be shown."""
+        return self._crops[index][0]
+
     # Not the file of the whole picture.
     file = PairSource.file
 

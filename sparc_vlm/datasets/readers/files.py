@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sparc_vlm.datasets.report import Report, note
 from sparc_vlm.datasets.text import read_text
 from sparc_vlm.errors import MissingFileError, UsageError
+
+T = TypeVar('T')
 
 
 def read_json(path: str | Path, needs: str, reading: Report) -> dict[str, Any]:
@@ -75,3 +78,20 @@ def picture_files(
             where = f'{path}: {image}'
             note(reading, 'skipped_rows', f'{where}: no id or file_name')
     return files
+
+
+def as_several(
+    given: T | Sequence[T] | None, usual: Sequence[T] = ()
+) -> Sequence[T]:
+    """A list that a user gave; one thing alone stands for itself.
+
+    `corruptions=fog` on a command line is a word, not the letters of one.
+
+    Args:
+        given: One or several; None for none.
+        usual: What stands for none.
+    """
+    if given is None:
+        return usual
+    is_list = isinstance(given, Sequence) and not isinstance(given, str)
+    return given if is_list else (given,)

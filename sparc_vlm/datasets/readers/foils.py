@@ -14,7 +14,7 @@ from typing import Any
 
 from mmengine.logging import print_log
 
-from sparc_vlm.datasets.readers.files import read_json
+from sparc_vlm.datasets.readers.files import as_several, read_json
 from sparc_vlm.datasets.readers.listed import Images, ListedPairs, as_caption
 from sparc_vlm.datasets.report import Report, new_report, note
 from sparc_vlm.datasets.source import find_images
@@ -95,7 +95,8 @@ class SugarCrepe(FoiledPairs):
         kinds: Sequence[str] | None = None,
     ) -> None:
         root = Path(root)
-        for kind in kinds or ():
+        kinds = as_several(kinds)
+        for kind in kinds:
             if kind not in SUGAR_CREPE:
                 raise UsageError(
                     f'kinds are some of {", ".join(SUGAR_CREPE)}, not {kind!r}'

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
+from sparc_vlm.datasets.readers.files import as_several
 from sparc_vlm.datasets.readers.imagenet import WnidPictures, by_folder
 from sparc_vlm.datasets.readers.labelled import picture_names
 from sparc_vlm.datasets.readers.synsets import find_synsets
@@ -61,20 +62,33 @@ class ImageNetV2(WnidPictures):
                 f'split is one of {", ".join(PARTS)}, or None, not {split!r}'
             )
         self._root = Path(root).name
+        self._met: dict[str, str] = {}
         store, reading = ImageStore(root), new_report()
         synsets = find_synsets(names, Path(root), reading)
         entries = (
             (name, synsets.at(int(folder)))
             for name in picture_names(root, store)
             if (folder := f'/{name}'.split('/')[-2]).isdecimal()
-            and split in (None, self._part(name))
+            and split in (None, self._note(name))
         )
         needs = f'the folder of {split or "a split"} with 0 to 999 in it'
         super().__init__(store, entries, synsets, template, reading, needs)
+        if split is None and '' in self._met and len(self._met) > 1:
+            raise UsageError(
+                f'{root} has pictures of which no folder says the split, '
+                f'such as {self._met[""]}, beside others: its folders are '
+                f'{", ".join(PARTS)}'
+            )
+
+    def _note(self, name: str) -> str:
+        """The split that a picture is of; an example of each is kept."""
+        part = self._part(name)
+        self._met.setdefault(part, name)
+        return part
 
     def _part(self, name: str) -> str:
         """The split that a picture is of; '' where no folder says."""
-        folders = f'{self._root}/{name}'.split('/')[:-1]
+        folders = f'{self._root}/{name}'.replace('_', '-').split('/')[:-1]
         for part, marks in PARTS.items():
             if any(mark in folder for mark in marks for folder in folders):
                 return part
@@ -83,6 +97,10 @@ class ImageNetV2(WnidPictures):
     def group(self, index: int) -> str:
         """The split that a picture is of."""
         return self._part(self.key(index))
+
+    def picture(self, index: int) -> str:
+        """Class and file: a picture may be in several splits."""
+        return _class_and_file(self.key(index))
 
 
 @DATASETS.register_module()
@@ -118,18 +136,17 @@ class ImageNetC(WnidPictures):
         root, reading = Path(root), new_report()
         if not root.is_dir():
             raise MissingFileError(f'no folder at {root}')
-        self._wanted = list(
-            CORRUPTIONS if corruptions is None else corruptions
-        )
-        self._severities = {str(severity) for severity in severities}
-        folders = any(place.is_dir() for place in root.iterdir())
-        tars = [] if folders else sorted(root.glob('*.tar'))
-        store = ImageStore(tars or root)
-        found = store.names() if tars else picture_names(root, store)
+        self._wanted = list(as_several(corruptions, CORRUPTIONS))
+        self._severities = {str(one) for one in as_several(severities)}
         self._met: set[str] = set()
+        store = ImageStore(root)
+        found = list(filter(self._take, picture_names(root, store)))
+        if not found and (tars := sorted(root.glob('*.tar'))):
+            store = ImageStore(tars)
+            found = filter(self._take, store.names())
         super().__init__(
             store,
-            by_folder(filter(self._take, found)),
+            by_folder(found),
             find_synsets(names, root, reading),
             template,
             reading,
@@ -156,7 +173,15 @@ class ImageNetC(WnidPictures):
         """Corruption and severity of a picture, 'fog/3'."""
         return _corruption(self.key(index))
 
+    def picture(self, index: int) -> str:
+        """Class and file, which all corruptions of a picture share."""
+        return _class_and_file(self.key(index))
+
 
 def _corruption(name: str) -> str:
     """'fog/3' of '.../fog/3/n01440764/picture.JPEG'."""
     return '/'.join(name.split('/')[-4:-2])
+
+
+def _class_and_file(name: str) -> str:
+    return '/'.join(name.split('/')[-2:])

@@ -127,7 +127,8 @@ class ClassFolders(LabelledPictures):
 
     Raises:
         FileNotFoundError: There is nothing at `root`.
-        ValueError: There is no picture in a folder.
+        ValueError: There is no picture in a folder, or `names` is no such
+            file.
     """
 
     def __init__(
@@ -136,8 +137,11 @@ class ClassFolders(LabelledPictures):
         template: str = '{}',
         names: dict[str, str] | str | None = None,
     ) -> None:
+        reading = new_report()
         if isinstance(names, str):
-            names = json.loads(Path(names).read_text('utf-8'))
+            file, names = names, load_json(names, reading)
+            if not isinstance(names, dict):
+                raise UsageError(f'{file} is no JSON of folder: name')
         words = names or {}
         store = ImageStore(root)
         labelling = pack_labels(
@@ -154,7 +158,7 @@ class ClassFolders(LabelledPictures):
             words.get(folder, folder.replace('_', ' '))
             for folder in labelling.classes
         ]
-        super().__init__(store, labelling, classes, template, new_report())
+        super().__init__(store, labelling, classes, template, reading)
 
 
 @DATASETS.register_module()

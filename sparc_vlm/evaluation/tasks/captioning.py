@@ -22,6 +22,7 @@ from sparc_vlm.evaluation.hallucination import (
     pooled,
     share,
 )
+from sparc_vlm.evaluation.options import check_counts
 from sparc_vlm.evaluation.precision import k_precision
 from sparc_vlm.evaluation.tagging import Tagger
 from sparc_vlm.evaluation.task import Progress, Task, TaskResult
@@ -116,6 +117,7 @@ class Captioning(Task):
         super().__init__(dataset, name, batch_size, max_images)
         self.prompt = prompt
         self.max_new_tokens = max_new_tokens
+        check_counts(name, captions_per_image=captions_per_image)
         self.captions_per_image = captions_per_image
         self.judge = judge
         self.meteor = meteor

@@ -18,9 +18,9 @@ from sparc_vlm.evaluation.labelled import (
     guessing,
     need_classes,
     per_class,
-    positive_ks,
     rank_labels,
 )
+from sparc_vlm.evaluation.options import positive_ks
 from sparc_vlm.evaluation.prompts import class_embeddings, prompt_list
 from sparc_vlm.evaluation.ranking import unit_rows
 from sparc_vlm.evaluation.task import Progress, Task

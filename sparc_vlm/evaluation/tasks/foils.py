@@ -39,12 +39,14 @@ class _Case:
         key: A name for the case, unique in the source.
         kind: In what the foils differ.
         texts: The caption first.
+        picture: Of which it is a part, where the source says so.
     """
 
     place: int
     key: str
     kind: str
     texts: list[str]
+    picture: str | None = None
 
     @property
     def chance(self) -> float:
@@ -147,7 +149,9 @@ class Foils(Task):
         """The cases of some pictures; what cannot be used is counted."""
         cases = []
         for place, index in enumerate(indices):
-            key = self.source.key(index)
+            key, picture = self.source.key(index), None
+            if hasattr(self.source, 'picture'):
+                picture = self.source.picture(index)
             found = self.source.foils(index)
             skipped['pictures without a foil'] += not found
             for number, row in enumerate(found):
@@ -160,7 +164,8 @@ class Foils(Task):
                     skipped['foils without words'] += 1
                 else:
                     name = f'{key}{PART}{number}'
-                    cases.append(_Case(place, name, row['kind'], texts))
+                    case = _Case(place, name, row['kind'], texts, picture)
+                    cases.append(case)
         return cases
 
     def _score(
@@ -214,6 +219,8 @@ def _sample(
         'caption': caption,
         'foils': foils,
     }
+    if case.picture is not None:
+        sample['picture'] = case.picture
     for key, found in scores.items():
         true, *false = (found[case.place, text] for text in case.texts)
         above = sum(score > true + TIE for score in false)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sparc_vlm.evaluation.options import check_counts
 from sparc_vlm.evaluation.pool import Pool, encode_pool
 from sparc_vlm.evaluation.precision import k_precision
 from sparc_vlm.evaluation.ranking import rank_both_ways
@@ -66,6 +67,7 @@ class KPrecision(Task):
         seed: int = 0,
     ) -> None:
         super().__init__(dataset, name, batch_size, max_images)
+        check_counts(name, captions_per_image=captions_per_image)
         self.captions_per_image = captions_per_image
         self.chance_draws = chance_draws
         self.seed = seed

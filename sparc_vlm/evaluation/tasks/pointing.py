@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sparc_vlm.errors import UsageError
 from sparc_vlm.evaluation.encoding import has_words, own_patches
+from sparc_vlm.evaluation.options import check_counts
 from sparc_vlm.evaluation.overlap import given_classes
 from sparc_vlm.evaluation.task import Progress, Task, TaskResult
 from sparc_vlm.evaluation.words import (
@@ -81,6 +82,7 @@ class Pointing(Task):
         super().__init__(dataset, name, batch_size, max_images)
         self.need_segments()
         self.alignment = alignment
+        check_counts(name, captions_per_image=captions_per_image)
         self.captions_per_image = captions_per_image
 
     def run(self, model: Any, progress: Progress | None = None) -> TaskResult:

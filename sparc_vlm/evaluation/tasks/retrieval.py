@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from sparc_vlm.errors import UsageError
+from sparc_vlm.evaluation.options import check_counts, positive_ks
 from sparc_vlm.evaluation.pool import Pool, encode_pool
 from sparc_vlm.evaluation.ranking import (
     Ranks,
@@ -72,8 +73,9 @@ class Retrieval(Task):
                 f'{name}: folds must be between 2 and the number of pictures '
                 f'({len(self.indices)}), got {folds}; leave it out for none'
             )
+        check_counts(name, captions_per_image=captions_per_image)
         self.captions_per_image = captions_per_image
-        self.ks = tuple(ks)
+        self.ks = positive_ks(ks, name)
         self.folds = folds
 
     def run(self, model: Any, progress: Progress | None = None) -> TaskResult:

@@ -10,7 +10,12 @@ import torch
 from torch import Tensor
 
 from sparc_vlm.errors import UsageError
-from sparc_vlm.evaluation.encoding import encode_texts, own_patches
+from sparc_vlm.evaluation.encoding import (
+    check_finite,
+    encode_texts,
+    own_patches,
+)
+from sparc_vlm.evaluation.options import check_counts
 from sparc_vlm.evaluation.overlap import Overlap, among_all, given_classes
 from sparc_vlm.evaluation.patch_labels import Upsample, enlarge, label_patches
 from sparc_vlm.evaluation.task import Progress, Task, TaskResult
@@ -109,6 +114,7 @@ class Segmentation(Task):
                 )
         self.prompt = prompt
         self.upsample = upsample
+        check_counts(name, chance_draws=chance_draws)
         self.chance_draws = chance_draws
         self.seed = seed
 
@@ -201,8 +207,10 @@ class Segmentation(Task):
         """Adds the embeddings of class names not met before."""
         new = [name for name in dict.fromkeys(names) if name not in texts]
         if new:
-            prompts = [self.prompt.format(name) for name in new]
+            # Not str.format: a prompt may have other braces.
+            prompts = [self.prompt.replace('{}', name) for name in new]
             rows = encode_texts(model, prompts, self.batch_size)
+            check_finite(rows, 'class names', self.name)
             texts.update(zip(new, rows, strict=True))
 
     def _score(
