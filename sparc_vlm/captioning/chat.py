@@ -16,6 +16,7 @@ from sparc_vlm.captioning.templates import (
     Template,
     Turn,
     end_place,
+    special_ids,
 )
 from sparc_vlm.errors import UsageError
 
@@ -114,7 +115,7 @@ class ChatFormat:
         self.image_tokens = image_tokens
         self.max_length = max_length
         self.template = Template(tokenizer)
-        self._special = set(tokenizer.all_special_ids)
+        self._special = special_ids(tokenizer)
         pad = tokenizer.pad_token_id
         self._pad = tokenizer.eos_token_id if pad is None else pad
 

@@ -44,5 +44,6 @@ def check_same(found: str, wanted: str, part: str, folder: object) -> None:
     if found != wanted:
         raise WeightsError(
             f'{folder} was trained with another {part}, under which its '
-            'weights mean nothing: take the same one'
+            'weights mean nothing: take the same one (in float16, other than '
+            'in float32 and bfloat16, it may look like another)'
         )

@@ -98,7 +98,8 @@ class Language(nn.Module):
             )
         self.has_lora = False
         # A folder is found again from wherever the model is loaded.
-        place = str(Path(path).resolve() if Path(path).exists() else path)
+        there = Path(path).expanduser()
+        place = str(there.resolve() if there.exists() else path)
         self.source = dict(path=place, gguf_file=gguf_file, dtype=dtype)
         self.lora = lora
         self.is_frozen = frozen

@@ -20,7 +20,7 @@ from sparc_vlm.captioning.saving import (
     PROJECTOR,
 )
 from sparc_vlm.devices import find_device
-from sparc_vlm.errors import UserError
+from sparc_vlm.errors import UsageError, UserError
 from sparc_vlm.registry import MODELS
 from sparc_vlm.weights import WeightsError, load_into, read_weights
 
@@ -91,8 +91,16 @@ def start_from(captioner: Captioner, path: str | Path) -> None:
 
     Raises:
         WeightsError: There is no such folder, or it does not fit.
+        UsageError: It is a checkpoint.
     """
-    folder = hub.model_folder(Path(path).expanduser())
+    path = Path(path).expanduser()
+    if path.is_file() and path.suffix == '.pth':
+        # The folder beside it may hold later weights.
+        raise UsageError(
+            f'{path} is a checkpoint, and a captioner starts from a model '
+            f'folder: name {path.parent / "model"}, or resume the run'
+        )
+    folder = hub.model_folder(path)
     _, trained_with = _read(folder)
     if captioner.eyes.is_random:
         load_into(captioner.eyes.vision, read_weights(folder / EYES))

@@ -115,6 +115,8 @@ class Template:
                 chat_template=self._own,
                 tokenize=False,
                 add_generation_prompt=prompt,
+                # Templates that think first leave it out; others look away.
+                enable_thinking=False,
             )
         except Exception as error:  # a template may raise what it likes
             roles = ', '.join(role for role, _ in turns)
@@ -156,8 +158,19 @@ def end_mark(tokenizer: Any) -> int | None:
     _, piece = Template(tokenizer).pieces(turns, False)
     _, _, after = piece.text.partition(piece.answer)
     ids = tokenizer.encode(after, add_special_tokens=False)
-    place = end_place(ids, tokenizer.all_special_ids)
+    place = end_place(ids, special_ids(tokenizer))
     return tokenizer.eos_token_id if place is None else ids[place]
+
+
+def special_ids(tokenizer: Any) -> set[int]:
+    """Tokens that are marks, also those that the tokenizer has no name for.
+
+    Args:
+        tokenizer: Of transformers; `all_special_ids` has the named ones.
+    """
+    added = getattr(tokenizer, 'added_tokens_decoder', {}).items()
+    marks = {number for number, token in added if token.special}
+    return marks | set(tokenizer.all_special_ids)
 
 
 def end_place(ids: Sequence[int], special: Collection[int]) -> int | None:

@@ -23,7 +23,7 @@ _SHORTENED = (
     'Calif Colo Conn Ct Dak Fla Ga Ind Kan Kans Ky Md Mich Minn Mo Mont Neb '
     'Nev Okla Penn Tenn Va Vt Wis Wisc Wyo Inc Co Cos Corp Pty Pte Ltd Plc '
     'Bancorp Dept Bhd Assn Univ Intl Sys Ph tel est ext sq ft etc al seq vs '
-    'Alex Wm Jos Cie cf Bldg Ph.D Ed.D'
+    'Alex Wm Jos Cie cf Bldg Rt Ph.D Ed.D'
 )
 # Words of their own in small letters: 'ill', 'mass', 'wash'.
 _CAPITALISED = 'Az Ark Del Ill La Mass Mfg Ore Pa Tex Wash'
@@ -45,8 +45,9 @@ _TOKEN = re.compile(
     | [:;=]'?-?[()DPp|](?!\w)                       # a face
     | [@#][^\W\d]\w*                                # a name, a hash tag
     | \(\d{{3}}\)\ ?\d{{3}}-\d{{4}}                 # a telephone number
-    | \d+/\d+/\d+ | (?:\d+[- ])?\d+/\d+[a-z]*       # a date, a fraction
-    | [-+]?\d*(?:[.,:]\d+)+ | [-+]\d+ | \(\d+\)     # a number
+    | \d+/\d+/\d+ | \d+[- ]\d+/\d+[a-z]*            # a date, a fraction
+    | \d+/\d+[a-z]*(?:-[^\W_]+)*                    # 3/4-size
+    | [-+]?\d*(?:[.,:]\d+)+ | [-+]\d+               # a number
     | (?:(?i:{_any(_SHORTENED)})|{_any(_CAPITALISED)})\.(?![a-zA-Z])
     | (?i:{_any(_BEFORE_NUMBERS)})\.(?=\s*\d)
     | (?:[a-zA-Z]\.)+(?!\w)                         # U.S.

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sparc_vlm.errors import MissingPackageError, UsageError
+from sparc_vlm.errors import MissingPackageError, RunError, UsageError
 from sparc_vlm.evaluation.caption_tokens import caption_tokens
 
 BLEU_ORDERS = (1, 2, 3, 4)
@@ -123,7 +123,14 @@ def _meteor(known: dict[int, list[str]], ours: dict[int, list[str]]) -> float:
         raise MissingPackageError(
             'METEOR takes Java: install it, or leave meteor=True out'
         )
-    return float(_scorer('meteor', 'Meteor')(known, ours)[0])
+    score = _scorer('meteor', 'Meteor')
+    try:
+        return float(score(known, ours)[0])
+    except (OSError, ValueError) as error:  # what it wrote was no number
+        raise RunError(
+            f"METEOR's Java program ended early ({error}): try it again, or "
+            'leave meteor=True out'
+        ) from error
 
 
 def _ngrams(ours: str, known: Sequence[str]) -> dict[str, Any]:

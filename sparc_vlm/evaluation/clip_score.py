@@ -1,7 +1,9 @@
 """How well captions fit pictures by the cosine of their embeddings.
 
 CLIPScore and RefCLIPScore (Hessel et al. 2021, arXiv 2104.08718) with any
-model that has `encode_image` and `encode_text` in CLIP's place.
+model that has `encode_image` and `encode_text` in CLIP's place. Texts are
+encoded as they are: the authors put 'A photo depicts' before each for CLIP, so
+that their numbers are others.
 """
 
 from __future__ import annotations

@@ -19,6 +19,9 @@ KINDS = (*PAPER_KINDS, 'similar')
 _YES = 'yes yeah yep yup true correct indeed'.split()
 _NO = "no nope not n't none nothing cannot false never".split()
 _SAYS_SO = re.compile(r"\b(there (is|are)|there's|i (can )?see)\b")
+_SAYS_FIRST = re.compile(
+    r"there('s| is| are) (an?|one|two|some|several|many)\b"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +111,10 @@ def ask(
 def says_yes(answer: str) -> bool | None:
     """What an answer in words comes down to.
 
-    The first word anywhere that says yes or no decides; where there is none,
-    'there is a dog' is a yes.
+    The first sentence that says yes or no decides, and in it the first such
+    word; 'there is a dog' is a yes, whatever follows. POPE's own script looks
+    at the first sentence alone, takes a 'no' or 'not' anywhere in it for no,
+    and all else for yes.
 
     Args:
         answer: Any text.
@@ -118,6 +123,13 @@ def says_yes(answer: str) -> bool | None:
         None where it is neither.
     """
     text = answer.lower().replace('’', "'")
+    said = (_sentence_says_yes(part) for part in re.split(r'[.!?\n]+', text))
+    return next((one for one in said if one is not None), None)
+
+
+def _sentence_says_yes(text: str) -> bool | None:
+    if _SAYS_FIRST.match(text.strip()):
+        return True
     for word in re.findall(r"n't|[a-z]+?(?=n't)|[a-z]+", text):
         if word in _YES or word in _NO:
             return word in _YES

@@ -35,6 +35,17 @@ LLAMA = (
     "{% else %}{{ ' ' + message['content'] + ' ' + eos_token }}{% endif %}"
     '{% endfor %}'
 )
+# As Qwen3's: an answer thinks first, unless a prompt says it shall not.
+THINKS = (
+    '{% for message in messages %}'
+    "{{ '<|im_start|>' + message['role'] + '\n' }}"
+    "{% if message['role'] == 'assistant' and loop.last %}"
+    "{{ '<think>\n\n</think>\n\n' }}{% endif %}"
+    "{{ message['content'] + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}"
+    '{% if enable_thinking is defined and enable_thinking is false %}'
+    "{{ '<think>\n\n</think>\n\n' }}{% endif %}{% endif %}"
+)
 # Marks of its own at the beginning, and a system text that nobody wrote.
 SYSTEM = "{{ '<|im_start|>system\nBe brief.<|im_end|>\n' }}" + CHATML
 TEMPLATES = {'chatml': CHATML, 'llama': LLAMA, 'system': SYSTEM, 'plain': None}
@@ -122,6 +133,19 @@ def test_a_prompt_is_what_an_answer_was_learned_behind(template):
     assert asked.ids[0].tolist() == trained.ids[: last + 1]
     assert asked.mask.all()
     assert (asked.labels == IGNORED).all()
+
+
+def test_what_a_template_thinks_is_no_answer():
+    form = ChatFormat(tokenizer_of(THINKS), 3)
+    # One of the letters of 'think', too.
+    for answer in ('A dog.', 'in'):
+        turns = (('user', 'What?'), ('assistant', answer))
+        found = form.encode(Conversation(turns))
+        assert learned(form, found.labels) == [answer]
+    asked = form.prompts([turns[:1]]).ids[0].tolist()
+    assert found.ids[: len(asked)] == asked
+    words = [token for token in asked if token != IMAGE]
+    assert '</think>' in form.tokenizer.decode(words)
 
 
 def test_prompts_are_padded_on_the_left():

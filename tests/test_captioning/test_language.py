@@ -72,9 +72,12 @@ def test_the_mark_that_is_learned_ends_an_answer(tmp_path):
     path = save_language(tmp_path / 'tiny')
     tokenizer = tiny_tokenizer()
     tokenizer.eos_token = '<|pad|>'
+    # Special, and none of the tokenizer's named ones: Phi's are so.
     marks = ['<|im_start|>', '<|im_end|>']
-    tokenizer.add_special_tokens({'additional_special_tokens': marks})
+    tokenizer.add_tokens(marks, special_tokens=True)
     tokenizer.save_pretrained(path)
+    saved = AutoTokenizer.from_pretrained(path)
+    assert '<|im_end|>' not in saved.all_special_tokens
     for name in ('config.json', 'generation_config.json'):
         text = (path / name).read_text()
         changed = text.replace('"eos_token_id": 2', '"eos_token_id": 0')

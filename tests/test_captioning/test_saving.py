@@ -15,6 +15,7 @@ import sparc_vlm
 from sparc_vlm import captioning
 from sparc_vlm.captioning.loading import build as build_from
 from sparc_vlm.captioning.loading import start_from
+from sparc_vlm.errors import UsageError
 from sparc_vlm.registry import MODELS
 from sparc_vlm.weights import WeightsError
 from tests.test_captioning.test_captioner import TURNS
@@ -221,6 +222,15 @@ def test_a_language_model_trained_whole_is_gone_on_with(language, tmp_path):
     second = MODELS.build(captioner_cfg(own, LORA, init_cfg=start))
     second.init_weights()
     assert same(first, second.eval())
+
+
+def test_a_checkpoint_is_no_folder_to_start_from(language, tmp_path):
+    cfg = captioner_cfg(language)
+    captioning.save(build(cfg), tmp_path / 'model', cfg)
+    checkpoint = tmp_path / 'iter_3.pth'
+    torch.save({}, checkpoint)
+    with pytest.raises(UsageError, match='is a checkpoint, .* name .*model'):
+        start_from(build(cfg), checkpoint)
 
 
 def test_other_eyes_are_refused_as_a_start(language, pretrained, tmp_path):

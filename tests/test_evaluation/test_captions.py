@@ -10,6 +10,7 @@ import torch
 from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.meteor import meteor
 
+from sparc_vlm.errors import RunError
 from sparc_vlm.evaluation import captions as module
 from sparc_vlm.evaluation.bleu_scores import BleuScores
 from sparc_vlm.evaluation.captions import score_captions
@@ -99,6 +100,17 @@ def test_meteor_where_java_is(monkeypatch):
     assert found.metrics['meteor'] == 25
     assert given == [({0: ['a toy blue']}, {0: ["a dog 's toy"]})]
     assert not found.notes
+
+
+def test_a_java_program_that_dies_is_a_sentence(monkeypatch):
+    class Meteor:
+        def compute_score(self, known, ours):
+            return float(''), []  # as pycocoevalcap reads what is not there
+
+    monkeypatch.setattr(module.shutil, 'which', lambda name: '/bin/java')
+    monkeypatch.setattr(meteor, 'Meteor', Meteor)
+    with pytest.raises(RunError, match='Java program ended early'):
+        score_captions(['a dog'], [['a dog']])
 
 
 def test_bleu_of_drawn_captions_is_the_scorers_own(scores):

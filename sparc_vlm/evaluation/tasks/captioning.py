@@ -91,7 +91,8 @@ class Captioning(Task):
         max_images: Measures on at most so many pictures.
         prompt: What a caption is asked for with; None takes the model's own.
         max_new_tokens: Tokens of a caption at most.
-        captions_per_image: Takes the first so many of people's captions.
+        captions_per_image: Takes the first so many of people's captions;
+            None takes all, as COCO's own scores do.
         choose: Config of what chooses among several captions of each
             picture, such as `dict(type='Rerank', by='grounding')`; where it
             takes `classes`, those of the data are given.
@@ -108,7 +109,7 @@ class Captioning(Task):
         max_images: int | None = None,
         prompt: str | None = None,
         max_new_tokens: int = 40,
-        captions_per_image: int | None = 5,
+        captions_per_image: int | None = None,
         choose: dict[str, Any] | None = None,
         judge: Any = None,
         meteor: bool | None = None,
