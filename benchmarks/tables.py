@@ -63,7 +63,9 @@ def ratio_table(report: Report) -> str:
 
 
 def parts_table(report: Report) -> str:
-    """How much longer a step takes without a part, from `step_parts`.
+    """How much longer a step takes with what a part replaced.
+
+    As `step_parts` measured it.
 
     Args:
         report: What it wrote.
@@ -74,7 +76,7 @@ def parts_table(report: Report) -> str:
         (part, *(spread(f['slowdowns'][part], 2) for f in sizes.values()))
         for part in parts
     ]
-    return markdown(('without', *sizes), rows)
+    return markdown(('with', *sizes), rows)
 
 
 def profile_table(reports: Sequence[Report], most: int = 12) -> str:

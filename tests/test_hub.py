@@ -186,7 +186,7 @@ def test_an_image_encoder_takes_its_part(folder, model):
 # other people's encoders
 
 
-@pytest.mark.parametrize('kind', ['bert', 'clip'])
+@pytest.mark.parametrize('kind', ['bert', 'clip', 'siglip'])
 def test_text_models_need_their_weights_no_more(tmp_path, kind):
     theirs = tmp_path / 'theirs'
     config = AutoConfig.for_model(**TEXT_MODELS[kind])

@@ -205,6 +205,8 @@ class ImageTextPretrainer(BaseModel):
         batch = images.to(self.device)
         if batch.dtype == torch.uint8:
             batch = self.data_preprocessor.normalise(batch)
+        else:
+            batch = batch.to(self.log_scale.dtype)
         with evaluating(self.vision):
             features = self.vision.forward_patches(batch)
         values, patches = features.values, self.vision_adapter(features.values)
@@ -231,7 +233,9 @@ class ImageTextPretrainer(BaseModel):
         if isinstance(captions, str):
             captions = [captions]
         batch = self.tokenizer.batch(list(captions))
-        tokens = self.data_preprocessor.cast_data(batch)
+        # mmengine's `cast_data` misses that a module around this one moved.
+        moved = [one if one is None else one.to(self.device) for one in batch]
+        tokens = batch._make(moved)._replace(lengths=batch.lengths)
         with evaluating(self.text):
             values, text = self._encode_captions(tokens, is_local=True)
         return TextEmbeddings(tokens.pad(values), text, real_mask(tokens))
@@ -310,6 +314,7 @@ class ImageTextPretrainer(BaseModel):
     ) -> tuple[Tensor, Tensor]:
         """Token embeddings, packed, and global ones."""
         features = self.text(tokens)
-        text = self.text_adapter(mean_of_real(features, tokens))
+        mean = mean_of_real(features, tokens)
+        text = self.text_adapter(mean.to(self.text_adapter.weight.dtype))
         packed = self.text_adapter(features) if is_local else features[:, :0]
         return packed, text

@@ -24,6 +24,7 @@ from tests.test_models.tiny_models import (
     captions,
     gradients,
     model_cfg,
+    objective_cfg,
 )
 
 MARKED = TokenBatch.from_lists(
@@ -450,3 +451,45 @@ def test_lengths_that_a_wrapper_has_moved_come_back():
         model(images(), MARKED._replace(lengths=lengths), mode='loss'),
         model(images(), MARKED, mode='loss'),
     )
+
+
+@pytest.mark.parametrize('kind', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('name', ['CLIP', 'SPARC', 'FILIP'])
+def test_a_whole_model_in_half_precision(name, kind):
+    """As users of Hugging Face's models cast theirs."""
+    cfg = model_cfg(objective=objective_cfg(name))
+    model = build(cfg).to(kind).eval()
+    pixels = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8)
+    found = model.encode_image(pixels)
+    ready = model.data_preprocessor.normalise(pixels).float()
+    again = model.encode_image(ready)
+    for part in ('patches', 'dense', 'image'):
+        assert getattr(found, part).dtype == kind
+        assert torch.equal(getattr(found, part), getattr(again, part))
+    losses = model(pixels, captions([4, 1, 7]), mode='loss')
+    total, _ = model.parse_losses(losses)
+    assert total.isfinite()
+    total.backward()
+    for weights in model.parameters():
+        assert weights.grad is None or weights.grad.isfinite().all()
+
+
+def test_a_model_that_moves_inside_of_another(tokenizer_cfg):
+    """mmengine's preprocessor is not told, and need not be asked."""
+    model = build(model_cfg(tokenizer=tokenizer_cfg))
+    nn.ModuleDict(dict(inner=model)).to('meta')
+    assert model.device.type == 'meta'
+    assert model.data_preprocessor.device.type == 'cpu'
+
+    class Seen(Exception):  # noqa: N818
+        pass
+
+    def look(module, given):
+        raise Seen(*given)  # there are no values to go on with
+
+    model.text.register_forward_pre_hook(look)
+    with pytest.raises(Seen) as caught:
+        model.encode_text(['a red circle'])
+    (tokens,) = caught.value.args
+    assert tokens.ids.device.type == 'meta'
+    assert tokens.lengths.device.type == 'cpu'

@@ -45,6 +45,12 @@ TEXT_MODELS = dict(
     clip=dict(
         model_type='clip', text_config=TEXT_SIZES, vision_config=VISION_SIZES
     ),
+    # Of these transformers builds no text tower by itself.
+    siglip=dict(
+        model_type='siglip',
+        text_config=dict(TEXT_SIZES, projection_size=12),
+        vision_config=VISION_SIZES,
+    ),
 )
 """Configs of text models of transformers, by kind."""
 

@@ -53,7 +53,7 @@ class HuggingFaceText(nn.Module):
                 'HuggingFaceText needs either pretrained (a folder or hub '
                 'name) or config (a dict with model_type)'
             )
-        from transformers import AutoConfig, AutoModel
+        from transformers import MODEL_MAPPING, AutoConfig, AutoModel
 
         if pretrained is not None:
             # Whatever type it was saved in, training needs float32.
@@ -69,9 +69,10 @@ class HuggingFaceText(nn.Module):
             model = model.get_encoder()
         # CLIP-like models keep their text tower under this name.
         self.model = getattr(model, 'text_model', model).float()
-        if getattr(self.model, 'pooler', None) is not None:
-            # Never used here: its weights would be without gradient.
-            self.model.pooler = None
+        # transformers builds but some of the towers by themselves.
+        is_built = type(self.model.config) in MODEL_MAPPING
+        self._built_from = self.model.config if is_built else model.config
+        self._leave_out_unused()
         self.embed_dims = self.model.config.hidden_size
         self.frozen_layers = frozen_layers
         if frozen_layers >= 0:
@@ -95,8 +96,8 @@ class HuggingFaceText(nn.Module):
         """The config that rebuilds the architecture without its weights."""
         return dict(
             type='HuggingFaceText',
-            config=self.model.config.to_diff_dict()
-            | dict(model_type=self.model.config.model_type),
+            config=self._built_from.to_diff_dict()
+            | dict(model_type=self._built_from.model_type),
             frozen_layers=self.frozen_layers,
         )
 
@@ -106,6 +107,19 @@ class HuggingFaceText(nn.Module):
         if mode and self.frozen_layers >= 0:
             self._freeze()
         return self
+
+    def _leave_out_unused(self) -> None:
+        """Takes out what makes pooled outputs, which are not used here.
+
+        Weights without a gradient would stop distributed training.
+        """
+        if getattr(self.model, 'pooler', None) is not None:
+            self.model.pooler = None
+        if isinstance(getattr(self.model, 'head', None), nn.Linear):
+            self.model.head = nn.Identity()
+        for name, weights in self.model.named_parameters():
+            if 'crossattention' in name:
+                weights.requires_grad_(False)
 
     def _freeze(self) -> None:
         stacks = [
