@@ -30,6 +30,7 @@ REQUIRES = [
     'pycocotools',
     'pyyaml',
     'rich',
+    'filelock',
     'scipy',
     'matplotlib',
     'tensorboard',

@@ -144,5 +144,6 @@ def draw_curves(
         ncols=2 * columns,
         fontsize=8,
         frameon=False,
+        handlelength=4,  # or dashes look like a line
     )
     return figure
