@@ -144,6 +144,7 @@ def draw_curves(
         ncols=2 * columns,
         fontsize=8,
         frameon=False,
-        handlelength=4,  # or dashes look like a line
+        handlelength=3,  # or dashes look like a line
+        columnspacing=1.2,
     )
     return figure
