@@ -210,7 +210,7 @@ def _loader(template: ConfigDict, source: dict[str, Any]) -> dict[str, Any]:
             )
         taken = _taken_by(LOADERS.get('ShardLoader'), {**pairs, **template})
         return {**taken, **source}
-    dataset = dict(_taken_by(DATASETS.get('PairDataset'), pairs))
+    dataset = _taken_by(DATASETS.get('PairDataset'), pairs)
     dataset |= dict(type='PairDataset', source=source)
     taken = _taken_by(LOADERS.get('PairLoader'), template)
     return dict(taken, type='PairLoader', dataset=dataset)

@@ -76,3 +76,13 @@ TITLES = {
     'pointing, local patches': 'pointing/pointing',
     'pointing, dense patches': 'pointing/pointing_dense',
 }
+
+
+def test_rates_of_training_are_those_that_were_measured_last():
+    results = ROOT / 'benchmarks' / 'results'
+    rates = json.loads((results / 'data_rate.json').read_text())['training']
+    sizes = json.loads((results / 'train_step.json').read_text())['sizes']
+    assert rates == {
+        size: sizes[size]['sides']['SPARC']['pairs_per_second']
+        for size in rates
+    }

@@ -45,7 +45,7 @@ def use_boxes(
     """
     if len(flags) > 1:
         raise ConfigError('a detector trains on one --data: name one folder')
-    lines = []
+    lines, names = [], None
     if flags:
         train = find_coco(_folder(flags[0]), 'train', 'instances')
         names = _classes(train['annotations'])
@@ -58,8 +58,10 @@ def use_boxes(
     held_out = _held_out(
         _folder(held_out_flag or flags[0]), held_out_flag is not None
     )
-    _check_classes(cfg.train_dataloader.dataset, held_out['annotations'])
-    _check_objects(held_out['annotations'])
+    path = held_out['annotations']
+    content = read_json(path, 'images annotations categories', new_report())
+    _check_classes(cfg.train_dataloader.dataset, names, content, path)
+    _check_objects(content, path)
     _validate(cfg, held_out)
     return [*lines, f'held-out data: {held_out["annotations"]}']
 
@@ -86,7 +88,10 @@ def _held_out(folder: str, named: bool) -> dict[str, Any]:
 
 
 def _classes(annotations: str | Path) -> list[str]:
-    content = read_json(annotations, 'categories', new_report())
+    return _names(read_json(annotations, 'categories', new_report()))
+
+
+def _names(content: dict[str, Any]) -> list[str]:
     return [row['name'] for row in content['categories']]
 
 
@@ -105,30 +110,41 @@ def _kind(dataset: dict[str, Any]) -> str:
     return str(dataset.get('type')).split('.')[-1]
 
 
-def _check_classes(dataset: dict[str, Any], held_out: str) -> None:
-    """Labels are places in a file's classes, also to whoever validates."""
+def _check_classes(
+    dataset: dict[str, Any],
+    names: list[str] | None,
+    content: dict[str, Any],
+    held_out: str,
+) -> None:
+    """Labels are places in a file's classes, also to whoever validates.
+
+    Args:
+        dataset: What is trained on.
+        names: Its classes, None where its file was not read yet.
+        content: Of the file to validate on.
+        held_out: Its name.
+    """
     dataset = innermost(dataset)
     if _kind(dataset) not in ('CocoDataset', 'CocoBoxes'):
         return  # by words, which may be others there
     train = Path(dataset.get('data_root') or '', dataset.get('ann_file', ''))
-    asked = (dataset.get('metainfo') or {}).get('classes')
-    if not train.is_file():
+    if names is None and not train.is_file():
         return  # check_config says so
+    names = _classes(train) if names is None else names
+    asked = (dataset.get('metainfo') or {}).get('classes')
 
-    def taken(file: str | Path) -> list[str]:
-        names = _classes(file)
+    def taken(names: list[str]) -> list[str]:
         return [name for name in names if asked is None or name in asked]
 
-    if taken(train) != taken(held_out):
+    if taken(names) != taken(_names(content)):
         raise ConfigError(
             f'{held_out} has other classes than {train}, or has them in '
             'another order: give both the same categories'
         )
 
 
-def _check_objects(annotations: str) -> None:
+def _check_objects(content: dict[str, Any], annotations: str) -> None:
     """What is missed while measuring would be missed after training."""
-    content = read_json(annotations, 'images annotations', new_report())
     for row in content['annotations']:
         for key in MEASURED:
             if key not in row:

@@ -147,19 +147,16 @@ def check_config(cfg: Config) -> None:
     check_untyped(content)
     known = {''}  # places whose insides are handed on as they stand
     built = {''}  # places that are
-    albumentations = set()  # MMDetection's, with transforms of another library
     for place, node, owner in typed_dicts(content):
         key = place.removeprefix(f'{owner}.').split('.')[0]
         if owner not in known and not (owner in built and key in AS_IT_STANDS):
             continue
-        if key == 'transforms' and owner in albumentations:
-            continue
         target, beside = resolve(node['type'], place, scope)
         if target is None:
             continue
-        built.add(place)
-        if getattr(target, '__name__', '') == 'Albu':
-            albumentations.add(place)
+        # The transforms of MMDetection's `Albu` are of another library.
+        if getattr(target, '__name__', '') != 'Albu':
+            built.add(place)
         home = getattr(target, '__module__', None) or ''
         is_own = home.split('.')[0] in OWN
         if is_own:
