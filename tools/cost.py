@@ -34,7 +34,7 @@ from sparc_vlm.cost import (  # noqa: E402
 )
 from sparc_vlm.cost.update import DTYPES, MACHINES  # noqa: E402
 from sparc_vlm.engine import KeyValues, load_config  # noqa: E402
-from sparc_vlm.errors import UsageError  # noqa: E402
+from sparc_vlm.errors import UsageError, UserError  # noqa: E402
 from sparc_vlm.files import check_writable, write_text  # noqa: E402
 
 USAGE = 2
@@ -124,7 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
             write_text(args.markdown, '\n\n'.join(tables))
         if args.plot:
             cost_figure(lines).savefig(args.plot, dpi=150)
-    except (OSError, ValueError) as error:
+    except (OSError, UserError) as error:
         console.print(f'error: {error}', style='red', markup=False)
         return USAGE
     out = Console(width=None if sys.stdout.isatty() else 120)

@@ -48,6 +48,7 @@ from sparc_vlm.datasets.statistics import (  # noqa: E402
     count_tokens,
 )
 from sparc_vlm.datasets.tokenizer import has_tokenizer  # noqa: E402
+from sparc_vlm.errors import UsageError, UserError, sentence  # noqa: E402
 from sparc_vlm.files import reason, write_json  # noqa: E402
 from sparc_vlm.registry import DATASETS  # noqa: E402
 
@@ -68,11 +69,7 @@ def positive(text: str) -> int:
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Reads the command line.
-
-    Args:
-        arguments: Instead of those of the process.
-    """
+    """Reads the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -199,7 +196,7 @@ def check_kept(
         made_of: What is asked for.
 
     Raises:
-        ValueError: It was made of something else; says of what.
+        UsageError: It was made of something else; says of what.
     """
     if (folder / NOTE).is_file():
         before = json.loads((folder / NOTE).read_text('utf-8'))
@@ -214,7 +211,7 @@ def check_kept(
         if before.get(name, value) != value
     ]
     if other:
-        raise ValueError(
+        raise UsageError(
             f'the tokenizer in {folder} was made with {", ".join(other)}: '
             'name another folder'
         )
@@ -228,11 +225,11 @@ def open_source(flag: str, split: str) -> PairSource:
         split: 'train' or 'val'.
 
     Raises:
-        ValueError: There are no such pairs, or they are shards already.
+        UsageError: There are no such pairs, or they are shards already.
     """
     config = data_from_flag(flag)[split]
     if config is None or config['type'] == 'ShardLoader':
-        raise ValueError(f'{flag} has no {split} pictures to read')
+        raise UsageError(f'{flag} has no {split} pictures to read')
     source = DATASETS.build(config)
     show({'pictures': len(source), **reading(source)})
     return source
@@ -303,12 +300,12 @@ def main(arguments: list[str] | None = None) -> int:
     args = parse_args(arguments)
     try:
         args.run(args)
-    except (OSError, ValueError, ImportError) as error:
-        sentence = str(error)
-        if isinstance(error, OSError) and error.strerror:
-            where = f'{error.filename}: ' if error.filename else ''
-            sentence = where + reason(error)
-        say(f'error: {sentence}', style='red')
+    except UserError as error:
+        say(f'error: {sentence(error)}', style='red')
+        return FAILED
+    except OSError as error:
+        where = f'{error.filename}: ' if error.filename else ''
+        say(f'error: {where}{reason(error)}', style='red')
         return FAILED
     except KeyboardInterrupt:
         say('interrupted; run it again to go on', style='red')

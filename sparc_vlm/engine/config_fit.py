@@ -1,4 +1,4 @@
-"""Whether the parts of a config fit each other.
+"""Whether the parts of a config fit each other, and its values what they set.
 
 Each may be right by itself: a schedule longer than its run, masks for an
 objective that never looks at any.
@@ -6,9 +6,12 @@ objective that never looks at any.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
-from sparc_vlm.engine.config_error import ConfigError
+import torch
+
+from sparc_vlm.engine.config_error import ConfigError, nearest
 from sparc_vlm.engine.config_types import resolve
 
 
@@ -27,6 +30,8 @@ def check_fit(content: dict[str, Any]) -> None:
     _check_unit(content)
     _check_compile(content)
     _check_masks(content)
+    _check_optimizer(content)
+    _check_log_level(content)
 
 
 def _check_schedule(content: dict[str, Any]) -> None:
@@ -121,3 +126,30 @@ def _check_masks(content: dict[str, Any]) -> None:
                 f'{kind.__name__} takes no masks, so leave it out, or train '
                 'SPARC or MGCA, which do'
             )
+
+
+def _check_optimizer(content: dict[str, Any]) -> None:
+    """Whether torch's own takes its numbers, tried on one parameter."""
+    place = 'optim_wrapper.optimizer'
+    wrapper = content.get('optim_wrapper')
+    given = dict((wrapper or {}).get('optimizer') or {})
+    if 'type' not in given:
+        return
+    kind, _ = resolve(given.pop('type'), place, content.get('default_scope'))
+    if not getattr(kind, '__module__', '').startswith('torch.optim.'):
+        return
+    try:
+        kind([torch.nn.Parameter(torch.zeros(1))], **given)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f'{place}: {kind.__name__}: {error}') from None
+
+
+def _check_log_level(content: dict[str, Any]) -> None:
+    level = content.get('log_level', 'INFO')
+    if isinstance(level, str) and not isinstance(
+        logging.getLevelName(level), int
+    ):
+        known = ('DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL')
+        raise ConfigError(
+            f'log_level: there is no level {level}' + nearest(level, known)
+        )
