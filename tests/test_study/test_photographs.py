@@ -13,7 +13,12 @@ from tests.test_study.made import ROOT, read_whole
 
 FOLDER = ROOT / 'projects' / 'pretraining_study'
 VARIABLES = ('FLICKR8K', 'COCO', 'ENTITIES', 'COCO_MASKS')
-STUDIES = ('photographs', 'photographs_frozen')
+STUDIES = {
+    'photographs': ('CLIP', 'SPARC'),
+    'photographs_frozen': ('CLIP', 'SPARC', 'SPARC+'),
+    'photographs_others': (),
+}
+"""And the arms that have three seeds."""
 
 
 @pytest.fixture
@@ -54,8 +59,7 @@ def test_can_be_begun(name, data):
     assert study.tasks[-1]['dataset']['annotations'] == masks
     assert study.pictures['dataset'] == study.tasks[0]['dataset']
     assert {a.name: a.seeds for a in study.arms if len(a.seeds) > 1} == {
-        **dict.fromkeys(('CLIP', 'SPARC'), (0, 1, 2)),
-        **({'SPARC+': (0, 1, 2)} if name == 'photographs_frozen' else {}),
+        arm: (0, 1, 2) for arm in STUDIES[name]
     }
 
 
@@ -103,10 +107,16 @@ def test_nothing_at_the_place_that_is_named(data, monkeypatch):
         read('photographs')
 
 
-def test_the_studys_own_recipe_differs_in_the_objective_alone():
-    one = load_config(FOLDER / 'configs' / 'mgca_vitsmall.py').to_dict()
+@pytest.mark.parametrize(
+    ('recipe', 'expected'),
+    [
+        ('mgca_vitsmall', {'type': 'MGCA', 'embed_dims': 192}),
+        ('filip_vitsmall', {'type': 'FILIP'}),
+    ],
+)
+def test_own_recipes_differ_in_the_objective_alone(recipe, expected):
+    one = load_config(FOLDER / 'configs' / f'{recipe}.py').to_dict()
     other = load_config(ROOT / 'configs/sparc_vitsmall_flickr8k.py').to_dict()
-    objective = one['model'].pop('objective')
-    assert objective == {'type': 'MGCA', 'embed_dims': 192}
+    assert one['model'].pop('objective') == expected
     assert other['model'].pop('objective')['type'] == 'SPARC'
     assert one == other
