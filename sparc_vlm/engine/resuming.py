@@ -152,10 +152,13 @@ def _about_batch(runner: Any, before: list[int]) -> str | None:
         return fitted + (
             f'resume on a number of processes that {pairs} can be divided by'
         )
-    places = (
-        [f'train_dataloader.{i}' for i in range(len(before))]
-        if isinstance(runner.cfg.train_dataloader, list)
-        else ['train_dataloader']
-    )
-    options = ' '.join(f'{place}.batch_size={share}' for place in places)
-    return fitted + f'resume with --cfg-options {options}'
+    said = f'{fitted}resume with --cfg-options train_dataloader.batch_size='
+    said += str(share)
+    if isinstance(runner.cfg.train_dataloader, list):
+        # Several --data take it from the one loader that the config has.
+        each = ' '.join(
+            f'train_dataloader.{i}.batch_size={share}'
+            for i in range(len(before))
+        )
+        said += f', or, where the config itself has several, {each}'
+    return said

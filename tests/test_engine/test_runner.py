@@ -492,11 +492,10 @@ def test_a_rate_fitted_to_another_batch_says_which_batch(tmp_path, several):
     )
     assert 'the batch, which was 4 pairs and is 2 here' in said
     place = 'train_dataloader'
-    options = (
-        f'{place}.0.batch_size=4 {place}.1.batch_size=4'
-        if several
-        else f'{place}.batch_size=4'
-    )
+    options = f'{place}.batch_size=4'
+    if several:
+        each = f'{place}.0.batch_size=4 {place}.1.batch_size=4'
+        options += f', or, where the config itself has several, {each}'
     assert said.endswith(f'so resume with --cfg-options {options}')
     runner = build(tmp_path, resume=True, **changes)
     runner._world_size = 3
