@@ -116,10 +116,10 @@ def main(arguments: list[str] | None = None) -> int:
         console.print(f'error: {sentence(error)}', style='red', markup=False)
         return USAGE
     failures: list[Failure] = []
-    if not args.report:
-        # As an interrupt: the training saves, and so can be gone on with.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
+    # As an interrupt: the training saves, and so can be gone on with.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        if not args.report:
             with study_progress(len(units)) as progress:
                 runner = Runner(
                     study,
@@ -132,10 +132,11 @@ def main(arguments: list[str] | None = None) -> int:
                 )
                 failures = runner.failures
                 runner.run(units)
-        except KeyboardInterrupt:
-            console.print('interrupted; run it again to go on', style='red')
-            return INTERRUPTED
-    page = write_report(study, work_dir, args.out or work_dir, ROOT, failures)
+        out = args.out or work_dir
+        page = write_report(study, work_dir, out, ROOT, failures)
+    except KeyboardInterrupt:
+        console.print('interrupted; run it again to go on', style='red')
+        return INTERRUPTED
     if page is None:
         console.print('nothing is trained and measured yet', style='red')
         return FAILED
