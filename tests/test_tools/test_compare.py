@@ -129,11 +129,16 @@ def test_nothing_there_yet(tmp_path, capfd):
     assert 'nothing is trained and measured yet' in capfd.readouterr().err
 
 
-def test_an_interrupt_is_no_error(tmp_path, capfd, monkeypatch, trainer):
+@pytest.mark.parametrize(
+    ('module', 'work'), [(running, 'measure'), (compare, 'write_report')]
+)
+def test_an_interrupt_is_no_error(
+    module, work, tmp_path, capfd, monkeypatch, trainer
+):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(running, 'measure', interrupt)
+    monkeypatch.setattr(module, work, interrupt)
     path = write_study(tmp_path)
     assert compare_in(tmp_path / 'work', path) == compare.INTERRUPTED
     assert 'run it again to go on' in capfd.readouterr().err
