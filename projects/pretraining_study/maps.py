@@ -50,14 +50,6 @@ arms = [
                 {f'{_objective}.cross_image': 4},
                 'Each token must prefer its own picture to four others.',
             ),
-            (
-                'cross-image negatives, threshold 0.7',
-                {
-                    f'{_objective}.cross_image': 4,
-                    f'{_objective}.threshold': 0.7,
-                },
-                'Both; with a lighter local loss this is SPARC+.',
-            ),
         )
     ),
 ]
