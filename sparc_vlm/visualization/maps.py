@@ -234,7 +234,10 @@ class _Panels:
         )
         axes.imshow(picture, aspect='auto')
         axes.set_axis_off()
-        axes.set_title(title, fontsize=9, pad=3, **font)
+        # At 9 points a panel is full at about 13 characters an inch.
+        fits = 13 * width / max(len(title), 1)
+        size = 9 * min(max(fits, 0.5), 1)
+        axes.set_title(title, fontsize=size, pad=3, **font)
 
 
 def save(figure: Figure, path: str | Path, dpi: int = 110) -> None:

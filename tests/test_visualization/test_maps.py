@@ -167,6 +167,16 @@ def test_panels_have_the_shape_of_the_picture_and_do_not_overlap():
         assert not any(box.overlaps(other) for other in boxes[:number])
 
 
+def test_a_long_name_stays_above_its_picture():
+    name = 'cross-image negatives'
+    figure = compare_word_maps({name: maps_of(), 'SPARC': maps_of()})
+    figure.canvas.draw()
+    for axes in figure.axes:
+        box = axes.title.get_window_extent()
+        assert box.width <= axes.get_window_extent().width
+    assert figure.axes[0].title.get_fontsize() >= 5
+
+
 def test_some_words_alone():
     maps = maps_of()
     chosen = maps.only([5, 1])
