@@ -110,6 +110,23 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=1) + '\n')
 
 
+def read_written(path: str | Path) -> Any:
+    """Reads back JSON that was written here.
+
+    Args:
+        path: The file.
+
+    Raises:
+        UsageError: It has been damaged since.
+    """
+    try:
+        return json.loads(Path(path).read_text('utf-8'))
+    except ValueError as error:
+        raise UsageError(
+            f'{path} is damaged ({error}): delete it, or name another folder'
+        ) from None
+
+
 def clear_unfinished(folder: str | Path) -> list[Path]:
     """Removes what a killed process left half written in a folder.
 

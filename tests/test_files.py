@@ -12,6 +12,7 @@ from sparc_vlm.files import (
     atomic_file,
     check_writable,
     clear_unfinished,
+    read_written,
     write_changed,
     write_json,
     write_text,
@@ -133,3 +134,12 @@ def test_a_folder_is_made_and_tried(tmp_path):
     for wrong in (folder / 'file', folder / 'file' / 'c'):
         with pytest.raises(UsageError, match='cannot be written to'):
             check_writable(wrong)
+
+
+def test_what_was_written_is_read_back_or_said_to_be_damaged(tmp_path):
+    path = tmp_path / 'note.json'
+    write_json(path, {'a': 1})
+    assert read_written(path) == {'a': 1}
+    path.write_text('{')
+    with pytest.raises(UsageError, match=r'note\.json is damaged .*: delete'):
+        read_written(path)

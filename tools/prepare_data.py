@@ -11,7 +11,6 @@ What was done in an earlier run is not done again.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -49,7 +48,7 @@ from sparc_vlm.datasets.statistics import (  # noqa: E402
 )
 from sparc_vlm.datasets.tokenizer import has_tokenizer  # noqa: E402
 from sparc_vlm.errors import UsageError, UserError, sentence  # noqa: E402
-from sparc_vlm.files import reason, write_json  # noqa: E402
+from sparc_vlm.files import read_written, reason, write_json  # noqa: E402
 from sparc_vlm.registry import DATASETS  # noqa: E402
 
 FAILED = 2
@@ -199,7 +198,7 @@ def check_kept(
         UsageError: It was made of something else; says of what.
     """
     if (folder / NOTE).is_file():
-        before = json.loads((folder / NOTE).read_text('utf-8'))
+        before = read_written(folder / NOTE)
     else:
         # Small data give fewer tokens than asked for, never more.
         before = {'max_length': kept.max_length}

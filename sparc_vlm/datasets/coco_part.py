@@ -27,7 +27,7 @@ from sparc_vlm.datasets.report import Report, new_report, note
 from sparc_vlm.datasets.source import find_coco
 from sparc_vlm.datasets.store import ImageStore
 from sparc_vlm.errors import MissingFileError, UsageError
-from sparc_vlm.files import atomic_file, write_text
+from sparc_vlm.files import atomic_file, read_written, write_text
 
 NEEDS = 'images annotations'
 QUALITY = 90
@@ -132,7 +132,7 @@ def write_coco_part(
             write_text(files[kind], json.dumps(rows))
     counts = {'pictures': 0, 'objects': 0, 'captions': 0}
     for kind, path in files.items():
-        written = json.loads(path.read_text('utf-8'))
+        written = read_written(path)
         counts['pictures'] = len(written['images'])
         rows = 'objects' if kind == 'instances' else 'captions'
         counts[rows] = len(written['annotations'])
@@ -151,7 +151,7 @@ def _is_there(path: Path, made_of: dict[str, Any]) -> bool:
     """Whether an earlier run has written this part, by what it noted."""
     if not path.is_file():
         return False
-    info = json.loads(path.read_text('utf-8')).get('info', {})
+    info = read_written(path).get('info', {})
     if {key: info.get(key) for key in made_of} != made_of:
         raise UsageError(
             f'{path} holds other pictures than those asked for: write to '

@@ -13,6 +13,7 @@ from pycocotools import mask as coco_mask
 from sparc_vlm.datasets.scenes.source import Scenes
 from sparc_vlm.datasets.scenes.vocabulary import COLOURS, SHAPES
 from sparc_vlm.errors import UsageError
+from sparc_vlm.files import read_written
 
 CATEGORIES = [
     {'id': number, 'name': f'{colour} {shape}', 'supercategory': shape}
@@ -93,7 +94,7 @@ def _check_folder(images: Path, scenes: Scenes) -> None:
     drawn = {'seed': scenes.seed, 'size': scenes.size}
     if not note.is_file():
         _write_json(note, drawn)
-    elif json.loads(note.read_text('utf-8')) != drawn:
+    elif read_written(note) != drawn:
         raise UsageError(
             f'{images} holds scenes of another seed or size: draw to an '
             'empty folder'

@@ -152,8 +152,10 @@ def _about_batch(runner: Any, before: list[int]) -> str | None:
         return fitted + (
             f'resume on a number of processes that {pairs} can be divided by'
         )
-    said = f'{fitted}resume with --cfg-options train_dataloader.batch_size='
-    said += str(share)
+    said = (
+        f'{fitted}resume with --cfg-options '
+        f'train_dataloader.batch_size={share}'
+    )
     if isinstance(runner.cfg.train_dataloader, list):
         # Several --data take it from the one loader that the config has.
         each = ' '.join(
