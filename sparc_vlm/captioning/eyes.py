@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from sparc_vlm import hub
 from sparc_vlm.errors import UsageError
 from sparc_vlm.models import PairPreprocessor
-from sparc_vlm.models.encoders.vision import PatchFeatures
+from sparc_vlm.models.encoders.vision import PatchFeatures, SparcViT
 from sparc_vlm.preprocess import Resize
 from sparc_vlm.registry import MODELS
+from sparc_vlm.weights import is_pretrained
 
 FOLDER = 'eyes'
 """Their place in a captioner's folder."""
@@ -81,7 +82,7 @@ class SparcEyes(nn.Module):
         # Around nn.Module, which would take it for a submodule.
         object.__setattr__(self, 'pretrained', pretrained)
         self.is_random = pretrained is None
-        if _is_pretrained(vision):
+        if is_pretrained((vision or {}).get('init_cfg')):
             self.vision.init_weights()
             self.is_random = False
         self.image_size = image_size
@@ -94,7 +95,8 @@ class SparcEyes(nn.Module):
         """The layer counted from the first, None for the last."""
         if layer == -1:
             return None
-        count = len(getattr(self.vision, 'layers', ()))
+        is_vit = isinstance(self.vision, SparcViT)
+        count = len(self.vision.layers) if is_vit else 0
         if not -count <= layer < count or not count:
             raise UsageError(
                 f'eyes.layer={layer}: a {type(self.vision).__name__} has '
@@ -150,11 +152,6 @@ class SparcEyes(nn.Module):
 def _config_of(checkpoint: str) -> Path:
     folder = hub.model_folder(Path(checkpoint).expanduser())
     return folder / hub.CONFIG_FILE
-
-
-def _is_pretrained(vision: dict[str, Any] | None) -> bool:
-    init = (vision or {}).get('init_cfg') or {}
-    return init.get('type') == 'Pretrained'
 
 
 def normalised(images: Tensor, preprocessor: PairPreprocessor) -> Tensor:

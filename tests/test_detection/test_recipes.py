@@ -72,7 +72,7 @@ def test_trains_a_step_and_is_validated(name, tmp_path, drawn, outlined):
 @pytest.mark.parametrize('name', NAMES)
 def test_says_what_it_trains(name):
     said = comment(CONFIGS / f'{name}.py')
-    detector = name.split('_vit')[0]
+    detector = re.split('_vit|_efficient', name)[0]
     assert said.startswith(f'{DETECTORS[detector]}, ')
     steps = load_config(CONFIGS / f'{name}.py').train_cfg.max_iters
     assert f'{steps:,} updates' in said
@@ -138,13 +138,14 @@ def test_small_ones_have_the_encoders_of_pretraining():
     for trunk, recipe in (
         ('vitmini', 'sparc_vittiny_scenes'),
         ('vitsmall', 'sparc_vitsmall_coco'),
+        ('efficientlite0', 'sparc_efficientlite0_flickr8k'),
     ):
         path = CONFIGS.parents[2] / 'configs' / f'{recipe}.py'
         vision = load_config(path).model.vision
         for name in (n for n in NAMES if trunk in n):
             backbone = load_config(CONFIGS / f'{name}.py').model.backbone
-            for key in ('arch', 'patch_size', 'img_size'):
-                assert backbone[key] == vision[key], (name, key)
+            for key in ('arch', 'patch_size', 'img_size', 'trunk'):
+                assert backbone.get(key) == vision.get(key), (name, key)
 
 
 def test_polygons_of_coco_stay_polygons(outlined, drawn):

@@ -150,7 +150,7 @@ def test_trains_and_validates(file, tmp_path):
         losses = torch.tensor(history(runner, f'train/{key}'))
         assert losses.isfinite().all()
     after = runner.model.state_dict()
-    for part in ('vision.layers.0', 'text.layers.0', 'text_adapter'):
+    for part in ('vision.layers', 'text.layers.0', 'text_adapter'):
         keys = [k for k in before if k.startswith(f'encoders.{part}')]
         assert any(not torch.equal(before[k], after[k]) for k in keys), part
     assert 'nothing broken' in lines
@@ -279,7 +279,7 @@ def squares(name):
 
 @pytest.mark.parametrize(
     ('name', 'side'),
-    [('words_vitsmall_flickr8k', 160), ('words_vitb16_o365_vg', 768)],
+    [('words_efficientlite0_flickr8k', 224), ('words_vitb16_o365_vg', 768)],
 )
 def test_pictures_are_tested_in_squares_as_they_are_trained_on(name, side):
     """The same pixels as one picture of the mosaic."""
@@ -307,7 +307,7 @@ def test_a_folder_of_cocos_layout_in_place_of_the_configs(tmp_path):
     changes = scenes(tmp_path)
     for name, place in (
         ('words_vitmini_scenes', TRAIN),
-        ('words_vitsmall_flickr8k', f'{TRAIN}.dataset'),
+        ('words_efficientlite0_flickr8k', f'{TRAIN}.dataset'),
     ):
         by_hand = {
             key.replace(TRAIN, place): value for key, value in changes.items()

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from mmdet.registry import MODELS as MMDET
+from mmengine.registry import DefaultScope
+from safetensors.torch import save_file
 
 from sparc_vlm.models import TrunkWithLayers
 from sparc_vlm.registry import MODELS
+from sparc_vlm.weights import WeightsError
 from tests.test_models.test_pretrained import RESNET
 from tests.test_models.tiny_models import (
     ARCH,
@@ -57,6 +61,71 @@ def test_maps_in_place_of_pictures(trunk):
         model.forward_patches(maps).values,
         model.forward_patches(images()).values,
     )
+
+
+def test_a_detector_gets_maps_of_the_chosen_layers():
+    model = encoder(out_indices=[0, -1]).eval()
+    first, last = model(images())
+    assert first.shape == last.shape == (3, 16, 4, 4)
+    features = model.forward_patches(images())
+    torch.testing.assert_close(
+        last.flatten(2).transpose(1, 2), features.values
+    )
+    assert not torch.allclose(first, last)
+    for found, wanted in zip(
+        model(model.trunk_maps(images())), (first, last), strict=True
+    ):
+        torch.testing.assert_close(found, wanted)
+
+
+def test_depths_begin_behind_the_trunk():
+    model, prefix = encoder(), 'backbone.'
+    depths = {
+        name: model.get_layer_depth(prefix + name, prefix)
+        for name, _ in model.named_parameters()
+    }
+    end = len(model.layers.layers) + 1
+    assert {count for _, count in depths.values()} == {end + 1}
+    for name, (depth, _) in depths.items():
+        if name.startswith(('trunk.', 'layers.patch_embed', 'layers.pos')):
+            assert depth == 0, name
+        elif name.startswith('layers.layers.'):
+            assert depth == 1 + int(name.split('.')[2]), name
+        else:
+            assert (name.split('.')[1], depth) == ('ln1', end)
+    assert model.get_layer_depth('neck.weight', prefix) == (end, end + 1)
+
+
+def saved(folder, model):
+    """A file of a whole model that has this encoder."""
+    path = folder / 'whole.safetensors'
+    state = {f'vision.{k}': v for k, v in model.state_dict().items()}
+    save_file(state | {'text.weight': torch.ones(1)}, path)
+    return dict(type='Pretrained', checkpoint=str(path), prefix='vision.')
+
+
+def test_both_parts_start_from_one_checkpoint(tmp_path):
+    source = encoder(seed=3)
+    start = saved(tmp_path, source)
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = MMDET.build(
+            dict(VISION, type='sparc_vlm.TrunkWithLayers', init_cfg=start)
+        )
+    model.init_weights()
+    for key, value in source.state_dict().items():
+        assert torch.equal(model.state_dict()[key], value), key
+    assert 'init_cfg' not in model.portable_cfg()
+    with pytest.raises(WeightsError, match='do not fit TrunkWithLayers'):
+        encoder(arch=ARCH | dict(num_layers=1), init_cfg=start).init_weights()
+
+
+def test_no_checkpoint_leaves_each_part_to_itself():
+    model = encoder(init_cfg=dict(type='Pretrained', checkpoint=None))
+    model.layers.pos_embed.data.zero_()
+    model.init_weights()
+    assert model.layers.pos_embed.any()
+    with pytest.raises(ValueError, match="'Pretrained' alone"):
+        encoder(init_cfg=dict(type='Xavier'))
 
 
 def test_other_sizes():

@@ -13,6 +13,7 @@ EYES = {
     'scenes': ('CLIP', 'SPARC', 'SPARC+'),
     'photographs': ('CLIP', 'SPARC'),
 }
+PRETRAINING = {'scenes': 'scenes', 'photographs': 'photographs_frozen'}
 
 
 @pytest.fixture
@@ -25,7 +26,11 @@ def places(request, tmp_path, monkeypatch):
         write_coco(tmp_path / 'coco', split=split)
     eyes = EYES[name]
     made = {
-        'PRETRAINED': (f'pretraining_study/{name}', eyes, 'tokenizer'),
+        'PRETRAINED': (
+            f'pretraining_study/{PRETRAINING[name]}',
+            eyes,
+            'tokenizer',
+        ),
         'STAGE1': (f'captioning/{name}_stage1', ('random', *eyes), 'eyes'),
         'STAGE2': (f'captioning/{name}_stage2', eyes, 'eyes'),
     }

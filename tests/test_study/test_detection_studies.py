@@ -11,11 +11,13 @@ from sparc_vlm.study import build_tasks, read_study
 from tests.test_study.made import ROOT, leave_models, read_whole
 
 FOLDER = ROOT / 'projects' / 'detection'
+SCENES = 'pretraining_study/scenes'
+FROZEN = 'pretraining_study/photographs_frozen'
 STARTS = {
-    'swap_scenes': ('pretraining_study/scenes', ['CLIP', 'SPARC', 'SPARC+']),
-    'words_scenes': ('pretraining_study/scenes', ['CLIP', 'SPARC', 'SPARC+']),
-    'swap_coco2k': ('pretraining_study/photographs', ['CLIP', 'SPARC']),
-    'words_flickr8k': ('pretraining_study/photographs', ['CLIP', 'SPARC']),
+    'swap_scenes': (SCENES, ['CLIP', 'SPARC', 'SPARC+']),
+    'words_scenes': (SCENES, ['CLIP', 'SPARC', 'SPARC+']),
+    'swap_coco2k': (FROZEN, ['CLIP', 'SPARC']),
+    'words_flickr8k': (FROZEN, ['CLIP', 'SPARC']),
 }
 """The pretraining study that each begins with, and which arms of it."""
 

@@ -6,4 +6,3 @@ _base_ = [
     '_base_/datasets/coco.py',
     '_base_/schedules/stage1_300.py',
 ]
-model = dict(eyes=dict(checkpoint='work_dirs/sparc_vitsmall_coco/model'))

@@ -8,7 +8,6 @@ _base_ = [
     '_base_/schedules/stage2_400.py',
 ]
 model = dict(
-    eyes=dict(checkpoint='work_dirs/sparc_vitsmall_coco/model'),
     language=dict(lora=dict(r=16, lora_alpha=32)),
     init_cfg=dict(
         type='Pretrained',

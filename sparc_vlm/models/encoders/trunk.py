@@ -2,7 +2,8 @@
 
 Where the trunk is frozen, what it gives for a picture never changes: those
 feature maps can be kept (`feature_maps.py`) and handed in instead of the
-picture, so that training runs the layers alone.
+picture, so that training runs the layers alone. As SparcViT, it has two ways
+out: `forward` for detectors, `forward_patches` for everything else.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from sparc_vlm.errors import UsageError
 from sparc_vlm.models.encoders.vision import PatchFeatures, SparcViT
 from sparc_vlm.models.modes import evaluating
 from sparc_vlm.registry import MODELS
+from sparc_vlm.weights import is_pretrained, load_named, unless_empty
 
 
 class KnownMaps(Protocol):
@@ -36,8 +38,14 @@ class TrunkWithLayers(nn.Module):
         img_size: Usual side of the pictures in pixels.
         frozen: The trunk is not trained, its normalisation statistics
             included, and runs in full precision whatever the layers do.
+        init_cfg: Of both parts; `dict(type='Pretrained', checkpoint=...,
+            prefix='vision.')` takes what `SparcViT` takes. None leaves each
+            part to its own, or random.
         **layers: Further arguments of the layers, a `SparcViT` whose patches
             are the cells of the feature map.
+
+    Raises:
+        ValueError: An `init_cfg` of another type.
 
     Attributes:
         known: Maps that need not be computed again outside of training, or
@@ -50,10 +58,18 @@ class TrunkWithLayers(nn.Module):
         arch: str | dict[str, int],
         img_size: int = 224,
         frozen: bool = True,
+        init_cfg: dict[str, Any] | None = None,
         **layers: Any,
     ) -> None:
         super().__init__()
-        self.trunk = MODELS.build(trunk)
+        self.init_cfg = unless_empty(init_cfg)
+        if not (self.init_cfg is None or is_pretrained(self.init_cfg)):
+            raise UsageError(
+                "init_cfg of TrunkWithLayers can be of type 'Pretrained' "
+                'alone: say in trunk how the trunk begins'
+            )
+        # Names are ours, whatever scope training runs under.
+        self.trunk = MODELS.build({'_scope_': 'sparc_vlm', **trunk})
         self.frozen = frozen
         self.known: KnownMaps | None = None
         self._cfg = dict(trunk=dict(trunk), arch=arch, img_size=img_size)
@@ -75,6 +91,14 @@ class TrunkWithLayers(nn.Module):
             self.trunk.requires_grad_(False)
             self.trunk.eval()
 
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Feature maps (B, C, rows, columns) of the chosen layers.
+
+        Args:
+            images: As `forward_patches` takes them.
+        """
+        return self.layers(self._cells(images))
+
     def forward_patches(self, images: Tensor) -> PatchFeatures:
         """The map's cells after the last layer, as patches.
 
@@ -85,12 +109,7 @@ class TrunkWithLayers(nn.Module):
         Raises:
             ValueError: Maps of a trunk that is being trained, or of another.
         """
-        if images.shape[1] == 3:
-            maps = self._maps_of(images)
-        else:
-            maps = images
-            self._check(maps)
-        return self.layers.forward_patches(maps.to(self.layers.pos_embed))
+        return self.layers.forward_patches(self._cells(images))
 
     def trunk_maps(self, images: Tensor) -> Tensor:
         """(B, C, rows, columns) feature maps of the trunk.
@@ -110,10 +129,26 @@ class TrunkWithLayers(nn.Module):
             return _as_map(self.trunk.forward_patches(images))
 
     def init_weights(self) -> None:
-        """Hands mmengine's call on to both parts."""
+        """Weights of `init_cfg`, or else each part's own."""
+        if self.init_cfg is not None:
+            load_named(self, self.init_cfg)
+            return
         for part in (self.trunk, self.layers):
             if hasattr(part, 'init_weights'):
                 part.init_weights()
+
+    def get_layer_depth(
+        self, param_name: str, prefix: str = ''
+    ) -> tuple[int, int]:
+        """As `SparcViT.get_layer_depth`; the trunk lies before the layers.
+
+        Args:
+            param_name: The parameter's name in the whole model.
+            prefix: What the names of this encoder's begin with.
+        """
+        if param_name.startswith(f'{prefix}trunk.'):
+            param_name = f'{prefix}layers.pos_embed'
+        return self.layers.get_layer_depth(param_name, f'{prefix}layers.')
 
     def portable_cfg(self) -> dict[str, Any]:
         """The config that rebuilds the architecture without its weights."""
@@ -129,6 +164,15 @@ class TrunkWithLayers(nn.Module):
         if self.frozen:
             self.trunk.eval()
         return self
+
+    def _cells(self, images: Tensor) -> Tensor:
+        """What the layers take, of pictures or of maps handed in."""
+        if images.shape[1] == 3:
+            maps = self._maps_of(images)
+        else:
+            maps = images
+            self._check(maps)
+        return maps.to(self.layers.pos_embed)
 
     def _maps_of(self, images: Tensor) -> Tensor:
         if self.known is None or self.training or not self.frozen:

@@ -23,7 +23,7 @@ from sparc_vlm.models.encoders.architectures import architecture
 from sparc_vlm.models.encoders.positions import fit_positions
 from sparc_vlm.models.encoders.windows import Windows, use_windows
 from sparc_vlm.registry import MODELS
-from sparc_vlm.weights import load_into, read_weights, select_prefix
+from sparc_vlm.weights import is_pretrained, load_named, unless_empty
 
 
 class PatchFeatures(NamedTuple):
@@ -102,8 +102,6 @@ class SparcViT(VisionTransformer):
             )
         if isinstance(out_indices, int):
             out_indices = [out_indices]
-        if _is_pretrained(init_cfg) and init_cfg.get('checkpoint') is None:
-            init_cfg = None
         super().__init__(
             arch=architecture(arch),
             img_size=img_size,
@@ -114,7 +112,7 @@ class SparcViT(VisionTransformer):
             drop_path_rate=drop_path_rate,
             with_cls_token=False,
             out_type='featmap',
-            init_cfg=init_cfg,
+            init_cfg=unless_empty(init_cfg),
             **kwargs,
         )
         if len(self.layers) in self.out_indices:
@@ -179,14 +177,10 @@ class SparcViT(VisionTransformer):
 
     def init_weights(self) -> None:
         """Random weights, or those of `init_cfg` with every key accounted."""
-        if not _is_pretrained(self.init_cfg):
+        if not is_pretrained(self.init_cfg):
             super().init_weights()
             return
-        state = read_weights(self.init_cfg['checkpoint'])
-        prefix = self.init_cfg.get('prefix')
-        if prefix:
-            state = select_prefix(state, prefix)
-        load_into(self, state)
+        load_named(self, self.init_cfg)
         self._is_init = True
 
     def get_layer_depth(
@@ -290,7 +284,3 @@ class SparcViT(VisionTransformer):
             self.patch_resolution,
             self.interpolate_mode,
         )
-
-
-def _is_pretrained(init_cfg: Any) -> bool:
-    return isinstance(init_cfg, dict) and init_cfg.get('type') == 'Pretrained'

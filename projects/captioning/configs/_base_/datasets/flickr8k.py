@@ -16,6 +16,6 @@ train_dataloader = dict(
     batch_size=16,
     num_workers=1,
     group=8,
-    dataset=dict(type='ChatDataset', source=train, chat=dict(max_length=128)),
+    dataset=dict(type='ChatDataset', source=train, chat=dict(max_length=160)),
 )
 custom_hooks = [dict(type='CaptionSampleHook', dataset=held_out)]

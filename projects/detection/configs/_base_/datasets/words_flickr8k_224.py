@@ -1,11 +1,11 @@
-# Flickr8k's pictures in squares of 160 pixels with boxes of 219 nouns, one or
+# Flickr8k's pictures in squares of 224 pixels with boxes of 219 nouns, one or
 # four pictures in a square: data/flickr8k holds instances_{train,val}.json in
 # COCO's layout, with LVIS's frequency, and the pictures in zips.
 _base_ = 'words_scenes_64.py'
 # As a mosaic of one picture, whatever the picture's shape.
 square = [
-    dict(type='Resize', scale=(160, 160), keep_ratio=True),
-    dict(type='Pad', size=(160, 160), pad_val=dict(img=(114, 114, 114))),
+    dict(type='Resize', scale=(224, 224), keep_ratio=True),
+    dict(type='Pad', size=(224, 224), pad_val=dict(img=(114, 114, 114))),
 ]
 train_dataloader = dict(
     dataset=dict(
@@ -24,7 +24,7 @@ train_dataloader = dict(
         pipeline=[
             dict(
                 type='sparc_vlm.GridMosaic',
-                size=160,
+                size=224,
                 sizes=(1, 2),
                 probabilities=(0.8, 0.2),
             ),

@@ -1,0 +1,14 @@
+# Faster R-CNN on the pretraining recipes' encoder for photographs: a frozen
+# EfficientNet, 2 layers on its cells of 32 pixels, a simple feature pyramid.
+_base_ = [
+    'faster_rcnn_small.py',
+    '../../../../../configs/_base_/models/efficientlite0.py',
+]
+start = dict(type='Pretrained', checkpoint=None, prefix='vision.')
+model = dict(
+    data_preprocessor=dict(
+        mean=[127.0] * 3, std=[128.0] * 3, pad_size_divisor=32
+    ),
+    backbone=dict(_delete_=True, **_base_.encoder, init_cfg=start),
+    neck=dict(in_channels=256, out_channels=128, in_stride=32),
+)
