@@ -162,8 +162,8 @@ def look(
         UsageError: The folder cannot be written to.
     """
     picture = read_picture(image)
-    (found,) = detector.detect([picture], words, args.limit)
-    found = found.above(args.threshold)
+    (best,) = detector.detect([picture], words, args.limit)
+    found = best.above(args.threshold)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         draw_boxes(picture, found, names).save(place)
@@ -178,7 +178,10 @@ def look(
         raise UsageError(
             f'{place} cannot be written: {reason(error)}'
         ) from error
-    return f'{image}: {summary(found, names)} -> {place}'
+    said = summary(found, names)
+    if len(best) and not len(found):
+        said += f' at {args.threshold} or above (best: {listed(best, names)})'
+    return f'{image}: {said} -> {place}'
 
 
 def rows(found: Detections, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -205,6 +208,11 @@ def summary(found: Detections, names: Sequence[str]) -> str:
     """'2 found, dog 0.91, ball 0.40'."""
     if not len(found):
         return 'nothing found'
+    return f'{len(found)} found, {listed(found, names)}'
+
+
+def listed(found: Detections, names: Sequence[str]) -> str:
+    """'dog 0.91, ball 0.40', the first few."""
     best = [
         f'{names[label]} {score:.2f}'
         for label, score in zip(
@@ -214,7 +222,7 @@ def summary(found: Detections, names: Sequence[str]) -> str:
         )
     ]
     more = ' ...' if len(found) > MOST_SAID else ''
-    return f'{len(found)} found, {", ".join(best)}{more}'
+    return ', '.join(best) + more
 
 
 if __name__ == '__main__':

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -85,7 +86,10 @@ def test_nothing_above_the_threshold(classes, image, tmp_path, capfd):
     assert (
         tool.main([classes, image, '--threshold', '1', '--out', str(out)]) == 0
     )
-    assert ': nothing found -> ' in capfd.readouterr().out
+    said = capfd.readouterr().out
+    assert re.search(
+        r': nothing found at 1.0 or above \(best: .* 0\.\d\d.*\) -> ', said
+    )
     assert json.loads((out / 'a.json').read_text())['detections'] == []
     assert (out / 'a.png').is_file()
 
