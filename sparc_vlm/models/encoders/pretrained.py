@@ -20,7 +20,7 @@ from sparc_vlm.errors import UsageError
 from sparc_vlm.models.encoders.vision import PatchFeatures
 from sparc_vlm.registry import MODELS
 from sparc_vlm.structures import TokenBatch
-from sparc_vlm.weights import load_into, read_weights, select_prefix
+from sparc_vlm.weights import load_named
 
 
 @MODELS.register_module()
@@ -178,10 +178,8 @@ class MMPretrainVision(nn.Module):
         self._cfg = dict(backbone)
         self.embed_dims = self._probe_width()
         if checkpoint is not None:
-            state = read_weights(checkpoint)
-            if prefix:
-                state = select_prefix(state, prefix)
-            load_into(self.backbone, state)
+            start = dict(checkpoint=checkpoint, prefix=prefix)
+            load_named(self.backbone, start)
         if frozen:
             self.backbone.requires_grad_(False)
             self.backbone.eval()

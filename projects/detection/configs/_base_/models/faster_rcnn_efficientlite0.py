@@ -1,7 +1,7 @@
 # Faster R-CNN on the pretraining recipes' encoder for photographs: a frozen
 # EfficientNet, 2 layers on its cells of 32 pixels, a simple feature pyramid.
-# Its finest map has cells of 8 pixels: one of 4 takes three quarters of the
-# time.
+# Its finest map has cells of 8 pixels: one of 4 takes about as long as all the
+# rest.
 _base_ = [
     'faster_rcnn_small.py',
     '../../../../../configs/_base_/models/efficientlite0.py',
