@@ -2,6 +2,7 @@
 
 import pytest
 
+from sparc_vlm.engine import load_config
 from sparc_vlm.evaluation import Captioning
 from sparc_vlm.registry import DATASETS
 from sparc_vlm.study import build_tasks, read_study, tasks_by_arm
@@ -87,6 +88,15 @@ def test_can_be_begun(places, stage, tmp_path):
     shown = DATASETS.build(dict(study.pictures['dataset']))
     captioned = [t.source for t in tasks if isinstance(t, Captioning)]
     assert shown.key(0) in [source.key(0) for source in captioned]
+
+
+@pytest.mark.parametrize('places', ['photographs'], indirect=True)
+def test_random_eyes_are_built_as_pretrained_ones(places, tmp_path):
+    study = read_whole(FOLDER / 'photographs_stage1.py', tmp_path / 'work')
+    pretraining = ROOT / 'configs' / 'sparc_efficientlite0_flickr8k.py'
+    eyes = study.arms[0].recipe.model.eyes
+    assert eyes.vision == load_config(pretraining).model.vision
+    assert eyes.image_size == load_config(pretraining).model.vision.img_size
 
 
 @pytest.mark.parametrize('places', ['scenes'], indirect=True)

@@ -24,8 +24,9 @@ _arch = dict(
     embed_dims=256, num_layers=2, num_heads=4, feedforward_channels=1024
 )
 _vision = dict(
-    type='TrunkWithLayers',
+    type='sparc_vlm.TrunkWithLayers',
     trunk=dict(type='MMPretrainVision', backbone=_backbone),
+    frozen=True,
     arch=_arch,
     img_size=224,
 )
