@@ -1,8 +1,8 @@
 """The projector of captioners on photographs, by what eyes they have.
 
 As scenes_stage1.py, on Flickr8k and COCO captions, with the eyes of
-projects/pretraining_study/photographs_frozen.py: PRETRAINED names its work
-folder, if it is not work_dirs/photographs_frozen.
+projects/pretraining_study/photographs_frozen.py, of its first seed: PRETRAINED
+names its work folder, if it is not work_dirs/photographs_frozen.
 """
 
 _base_ = '_base_/photographs.py'
@@ -10,7 +10,8 @@ _pretrained = '{{$PRETRAINED:work_dirs/photographs_frozen}}'
 title = 'Captions of photographs, the projector alone'
 note = (
     'SmolLM2-135M behind frozen eyes, 2 layers on an EfficientNet with '
-    "ImageNet's weights; only the projector learns. Val splits."
+    "ImageNet's weights; only the projector learns. One "
+    'pretraining of each, two captioners. Val splits.'
 )
 # Meant for five minutes on two cores that compute in bfloat16.
 steps = 110
@@ -24,7 +25,7 @@ arms = [
         dict(
             name=name,
             config=_config,
-            options={_eyes: f'{_pretrained}/{arm}/seed{{seed}}/model'},
+            options={_eyes: f'{_pretrained}/{arm}/seed0/model'},
         )
         for name, arm in (('CLIP', 'clip'), ('SPARC', 'sparc'))
     ),

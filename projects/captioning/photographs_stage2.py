@@ -11,7 +11,8 @@ _first = '{{$STAGE1:work_dirs/photographs_stage1}}'
 title = 'Captions of photographs, projector and LoRA'
 note = (
     'SmolLM2-135M behind frozen eyes, 2 layers on an EfficientNet with '
-    "ImageNet's weights; projector and low-rank layers learn. Val splits."
+    "ImageNet's weights; projector and low-rank layers learn. One "
+    'pretraining of each, two captioners. Val splits.'
 )
 # Meant for ten minutes on two cores that compute in bfloat16.
 steps = 180
@@ -34,7 +35,7 @@ arms = [
             name=name,
             config=_config,
             options={
-                _eyes: f'{_pretrained}/{arm}/seed{{seed}}/model',
+                _eyes: f'{_pretrained}/{arm}/seed0/model',
                 _start: _stage1.format(arm),
             },
         )

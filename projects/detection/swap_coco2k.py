@@ -2,9 +2,9 @@
 
 As swap_scenes.py, begun with what the study of photographs trained on
 ImageNet's weights: `python tools/compare.py
-projects/pretraining_study/photographs_frozen.py`. PRETRAINED names its work
-folder, if it is not work_dirs/photographs_frozen. A random start is one of
-the layers alone; what is under them has ImageNet's weights in every arm.
+projects/pretraining_study/photographs_frozen.py --seeds 0`. PRETRAINED names
+its work folder, if it is not work_dirs/photographs_frozen. A random start is
+one of the layers alone; what is under them has ImageNet's weights in all.
 """
 
 _pretrained = '{{$PRETRAINED:work_dirs/photographs_frozen}}'
@@ -13,7 +13,8 @@ title = 'Faster R-CNN on 2000 pictures of COCO, by the start of its backbone'
 note = (
     "2 layers on a frozen EfficientNet with ImageNet's weights, under a "
     'simple feature pyramid, 250 updates of 16 pictures of 256 pixels; '
-    'measured on the val split.'
+    'one pretraining of each start, three detectors; measured on the val '
+    'split.'
 )
 seeds = 3
 # Not measured while training; how it reads pictures goes into the model.
@@ -23,8 +24,8 @@ _config = 'projects/detection/configs/faster_rcnn_efficientlite0_coco2k.py'
 _start = 'model.backbone.init_cfg.checkpoint'
 _starts = {
     'random': {},
-    'CLIP': {_start: f'{_pretrained}/clip/seed{{seed}}/model'},
-    'SPARC': {_start: f'{_pretrained}/sparc/seed{{seed}}/model'},
+    'CLIP': {_start: f'{_pretrained}/clip/seed0/model'},
+    'SPARC': {_start: f'{_pretrained}/sparc/seed0/model'},
 }
 _frozen = {'model.backbone.frozen_stages': 2}
 arms = [

@@ -61,9 +61,11 @@ def test_can_be_begun(places, stage, tmp_path):
         assert arm.seeds == (0, 1)
         told = arm.options_at(1)
         own = f'{arm.folder}/seed1/model'
+        seed = 1 if name == 'scenes' else 0
+        pretrained = f'{values["PRETRAINED"]}/{arm.folder}/seed{seed}/model'
         eyes = told['model.eyes.checkpoint']
         at_random = arm.name == 'random'
-        assert eyes == (None if at_random else f'{values["PRETRAINED"]}/{own}')
+        assert eyes == (None if at_random else pretrained)
         start = told.get('model.init_cfg.checkpoint')
         first = f'{values["STAGE1"]}/{own}'
         assert start == (first if stage == 2 else None)
