@@ -12,7 +12,7 @@ custom_imports = dict(imports=['sparc_vlm.detection'])
 title = 'Faster R-CNN on 2000 pictures of COCO, by the start of its backbone'
 note = (
     "2 layers on a frozen EfficientNet with ImageNet's weights, under a "
-    'simple feature pyramid, 250 updates of 16 pictures of 256 pixels; '
+    'simple feature pyramid, 1200 updates of 4 pictures of 256 pixels; '
     'one pretraining of each start, three detectors; measured on the val '
     'split.'
 )
