@@ -117,7 +117,7 @@ class Captioner(BaseModel):
                 f"mode must be 'tensor', 'loss' or 'predict', got {mode!r}"
             )
         embeds = self._embed(self.encode(images), chat.ids)
-        hidden = self.language.hidden(embeds, chat.mask)
+        hidden = self.language.hidden(embeds, chat.mask, chat.shared())
         if mode == 'tensor':
             return self.language.head(hidden)
         return self._loss(*self._answers(hidden, chat.labels))
@@ -195,10 +195,8 @@ class Captioner(BaseModel):
         """
         chat = ChatBatch(*(part.to(self.device) for part in chat))
         with evaluating(self):
-            tokens = self._look(images, shown)
-            hidden = self.language.hidden(
-                self._embed(tokens, chat.ids), chat.mask
-            )
+            embeds = self._embed(self._look(images, shown), chat.ids)
+            hidden = self.language.hidden(embeds, chat.mask, chat.shared())
         logits, targets = self._answers(hidden, chat.labels)
         losses = F.cross_entropy(logits, targets, reduction='none')
         rows, _ = (chat.labels[:, 1:] != IGNORED).nonzero(as_tuple=True)

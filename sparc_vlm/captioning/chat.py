@@ -24,6 +24,8 @@ IMAGE = -200
 """Stands in `ids` where a picture's tokens go; never embedded."""
 IGNORED = -100
 """Stands in `labels` where nothing is learned."""
+WORTHWHILE = 0.1
+"""Share of a batch's length from which a common start is computed apart."""
 
 
 class ChatBatch(NamedTuple):
@@ -43,6 +45,17 @@ class ChatBatch(NamedTuple):
     ids: Tensor
     labels: Tensor
     mask: Tensor
+
+    def shared(self) -> int:
+        """Tokens at the start that all have in common, before any picture.
+
+        A system's prompt, as a rule. 0 where it is too short to be worth
+        computing apart, or there is one conversation.
+        """
+        alike = (self.ids == self.ids[:1]) & (self.ids != IMAGE) & self.mask
+        length = int(alike.all(0).long().cumprod(0).sum())
+        rows, tokens = self.ids.shape
+        return length if rows > 1 and length >= WORTHWHILE * tokens else 0
 
 
 class Conversation(NamedTuple):

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import DynamicCache
 
 from sparc_vlm.captioning.fingerprints import sampled_fingerprint
 from sparc_vlm.captioning.lora import add_lora
@@ -75,6 +76,8 @@ class Language(nn.Module):
         max_length: Tokens that it can take in at most.
         end_ids: Ids of tokens that end an answer, the mark with which
             answers are learned among them.
+        can_share: Whether it can begin several texts with one start, computed
+            once; not where blocks are computed twice.
     """
 
     def __init__(
@@ -96,7 +99,7 @@ class Language(nn.Module):
                 'lora is for a language model that is frozen: leave it out, '
                 'or set freeze_language=True'
             )
-        self.has_lora = False
+        self.has_lora = self.can_share = False
         # A folder is found again from wherever the model is loaded.
         there = Path(path).expanduser()
         place = str(there.resolve() if there.exists() else path)
@@ -114,6 +117,7 @@ class Language(nn.Module):
         self.end_ids = _end_ids(self.model, self.tokenizer)
         _set_generation(self.model, self.tokenizer, self.end_ids)
         _check_head(self)
+        self.can_share = not checkpointing and _can_share(self)
         if checkpointing:
             self.model.gradient_checkpointing_enable(
                 gradient_checkpointing_kwargs=dict(use_reentrant=False)
@@ -132,21 +136,47 @@ class Language(nn.Module):
         """(..., embed_dims) embeddings of token ids."""
         return self.causal.get_input_embeddings()(ids)
 
-    def hidden(self, embeds: Tensor, mask: Tensor) -> Tensor:
+    def hidden(self, embeds: Tensor, mask: Tensor, shared: int = 0) -> Tensor:
         """(B, N, embed_dims) what `head` takes.
 
         Args:
             embeds: (B, N, embed_dims) embedded tokens.
             mask: (B, N) bool, False on padding, on whichever side.
+            shared: So many tokens at the start are the same in all rows, and
+                no padding. They are computed once for all, where
+                `can_share`; dropout in them, if any, is then alike in all.
+        """
+        if not (shared and self.can_share):
+            return self._run(embeds, mask)
+        cache = DynamicCache()
+        start = self._run(embeds[:1, :shared], mask[:1, :shared], cache)
+        cache.batch_repeat_interleave(len(embeds))
+        rest = self._run(embeds[:, shared:], mask, cache)
+        return torch.cat([start.expand(len(embeds), -1, -1), rest], 1)
+
+    def _run(
+        self, embeds: Tensor, mask: Tensor, cache: DynamicCache | None = None
+    ) -> Tensor:
+        """Tokens through the blocks, after those whose keys are kept.
+
+        Args:
+            embeds: (B, N, embed_dims) the new tokens.
+            mask: (B, M + N) of these and of the M kept ones.
+            cache: Keeps their keys and values too; None keeps none.
         """
         decoder = self.causal.base_model
+        taken = inspect.signature(decoder.forward).parameters
         more = {}
-        if _takes_positions(decoder):
-            more['position_ids'] = (mask.cumsum(1) - 1).clamp(min=0)
+        if cache is not None:
+            # Its name until transformers 5.
+            more['cache' if 'cache' in taken else 'past_key_values'] = cache
+        if 'position_ids' in taken:
+            positions = (mask.cumsum(1) - 1).clamp(min=0)
+            more['position_ids'] = positions[:, -embeds.shape[1] :]
         found = decoder(
             inputs_embeds=embeds,
             attention_mask=mask.long(),
-            use_cache=False,
+            use_cache=cache is not None,
             **more,
         )
         return found.last_hidden_state
@@ -225,5 +255,20 @@ def _check_head(language: Language) -> None:
         )
 
 
-def _takes_positions(decoder: nn.Module) -> bool:
-    return 'position_ids' in inspect.signature(decoder.forward).parameters
+@torch.no_grad()
+def _can_share(language: Language) -> bool:
+    """Whether a model goes on after keys and values as after tokens.
+
+    Some keep a state of another kind, and say so by whatever error, or not.
+    What it computes must be far nearer to the truth than without a start.
+    """
+    ids = torch.tensor([[0, 1, 2], [0, 2, 1]])
+    embeds, mask = language.embed(ids), torch.ones_like(ids, dtype=torch.bool)
+    whole = language.hidden(embeds, mask)[:, 1:]
+    blind = language.hidden(embeds[:, 1:], mask[:, 1:])
+    language.can_share = True
+    try:
+        shared = language.hidden(embeds, mask, 1)[:, 1:]
+    except Exception:
+        return False
+    return bool((shared - whole).norm() < 0.1 * (blind - whole).norm())
