@@ -36,17 +36,22 @@ def update_table(report: Report) -> str:
     rows = []
     for one in report['updates']:
         middle = statistics.median(one['seconds'])
+        each = one.get('seconds_in_each', [])
+        rounds = zip(each, one['seconds'], strict=False)
+        longer = [other / own for other, own in rounds]
         rows.append(
             (
                 one['trains'],
                 one['weights'],
                 spread(one['seconds'], 2),
+                spread(longer, 2) if longer else '-',
                 f'{one["tokens"] / middle:.0f}',
                 f'{one["peak_bytes"] / 2**30:.2f}',
             )
         )
-    head = 'what trains', 'frozen weights', 'seconds', 'tokens/s'
-    return markdown((*head, 'GiB of the process'), rows)
+    head = 'what trains', 'frozen weights', 'seconds'
+    more = 'times as long, all in each', 'tokens/s', 'GiB of the process'
+    return markdown((*head, *more), rows)
 
 
 def writing_table(report: Report) -> str:

@@ -71,6 +71,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help='shows so many of a picture at most, the best (%(default)s)',
     )
     parser.add_argument(
+        '--nms',
+        type=float,
+        metavar='OVERLAP',
+        help='of boxes of one word that overlap by more (IoU), shows the best '
+        'alone; for a detector by words, which shows all of them if left out',
+    )
+    parser.add_argument(
         '--out',
         type=Path,
         default=Path('detections'),
@@ -93,6 +100,7 @@ def main(arguments: list[str] | None = None) -> int:
         check_pictures(args.images)
         with quietly():
             detector = detection.load(args.model, args.device or best_device())
+        set_nms(detector, args.nms)
         names = detector.names(words)
         broken = over_pictures(
             drawing_places(args.images, args.out),
@@ -120,6 +128,30 @@ def check(args: argparse.Namespace) -> None:
         raise UsageError(
             f'--threshold lies between 0 and 1, got {args.threshold}'
         )
+    if args.nms is not None and not 0 < args.nms <= 1:
+        raise UsageError(
+            f'--nms must be above 0 and at most 1, got {args.nms}'
+        )
+
+
+def set_nms(detector: LoadedDetector, overlap: float | None) -> None:
+    """Has boxes dropped that overlap with better ones of the same word.
+
+    Args:
+        detector: Of words, where there is an overlap.
+        overlap: Of the two, as IoU; None leaves the detector as it is.
+
+    Raises:
+        UsageError: It is none of words.
+    """
+    if overlap is None:
+        return
+    if not detector.takes_words:
+        raise UsageError(
+            '--nms is for a detector by words, and this one drops boxes as '
+            'its config says (model.test_cfg): leave it out'
+        )
+    detector.model.nms = overlap
 
 
 def asked_for(words: str | None) -> list[str] | None:

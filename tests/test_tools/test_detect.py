@@ -7,7 +7,9 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torchvision.ops import box_iou
 
 from sparc_vlm import detection
 from tests.test_detection.test_loading_words import saved
@@ -71,6 +73,24 @@ def test_words_on_a_picture(words, image, tmp_path, capfd):
     assert 0.01 < changed < 0.9
 
 
+def test_boxes_of_one_word_that_overlap(words, image, tmp_path, capfd):
+    given = [words, image, '--words', 'dog,ball', '--threshold', '0']
+    found = {}
+    for name, more in (('all', []), ('some', ['--nms', '0.05'])):
+        out = tmp_path / name
+        assert tool.main([*given, *more, '--out', str(out)]) == 0
+        rows = json.loads((out / 'a.json').read_text())['detections']
+        found[name] = {
+            word: torch.tensor([r['box'] for r in rows if r['name'] == word])
+            for word in ('dog', 'ball')
+        }
+    overlap = {
+        name: max(box_iou(own, own).triu(1).max() for own in words.values())
+        for name, words in found.items()
+    }
+    assert overlap['some'] <= 0.05 < overlap['all']
+
+
 def test_the_classes_of_a_detector(classes, image, tmp_path, capfd):
     given = [classes, image, '--threshold', '0', '--out', str(tmp_path / 'x')]
     assert tool.main([*given, '--limit', '7']) == 0
@@ -128,6 +148,8 @@ def test_a_broken_picture_does_not_stop_the_others(
         (['--words', 'dog'], 'finds its own classes only (red circle, '),
         (['--words', ' , '], "write --words 'red ball,dog'"),
         (['--limit', '0'], '--limit must be at least 1, got 0'),
+        (['--nms', '0'], '--nms must be above 0 and at most 1, got 0.0'),
+        (['--nms', '0.5'], '--nms is for a detector by words'),
         (['--threshold', '30'], '--threshold lies between 0 and 1'),
         (['--device', 'gpu'], "the device 'gpu' here: choose cpu"),
     ],
