@@ -96,8 +96,9 @@ def draw_curves(
         runs: Scalars by the name of the run.
         keys: Titles by the name of the scalar; a scalar that no run has gets
             a panel that says so.
-        columns: Panels in a row.
+        columns: Panels in a row at most.
     """
+    columns = min(columns, len(keys))
     rows = -(-len(keys) // columns)
     figure = Figure(figsize=(3.4 * columns, 2.6 * rows), layout='constrained')
     axes = figure.subplots(rows, columns, squeeze=False)

@@ -89,3 +89,6 @@ def test_one_panel_a_scalar_and_one_line_a_run():
     assert [line.get_label() for line in recall.lines] == ['SPARC']
     assert not absent.lines
     assert absent.texts[0].get_text() == 'not logged'
+    alone = draw_curves({'CLIP': long}, {'loss': 'Loss'})
+    assert len(alone.axes) == 1
+    assert 3 * alone.get_figwidth() == pytest.approx(figure.get_figwidth())
