@@ -31,7 +31,8 @@ def update_table(report: Report) -> str:
     """Time and memory of an update, from `captioner_speed`.
 
     Args:
-        report: What it wrote.
+        report: What it wrote; reports from before a common start was computed
+            once have a column less.
     """
     rows = []
     for one in report['updates']:
@@ -44,14 +45,16 @@ def update_table(report: Report) -> str:
                 one['trains'],
                 one['weights'],
                 spread(one['seconds'], 2),
-                spread(longer, 2) if longer else '-',
                 f'{one["tokens"] / middle:.0f}',
                 f'{one["peak_bytes"] / 2**30:.2f}',
+                *([spread(longer, 2)] if longer else []),
             )
         )
-    head = 'what trains', 'frozen weights', 'seconds'
-    more = 'times as long, all in each', 'tokens/s', 'GiB of the process'
-    return markdown((*head, *more), rows)
+    head = ['what trains', 'frozen weights', 'seconds', 'tokens/s']
+    head.append('GiB of the process')
+    if len(rows[0]) > len(head):
+        head.append('times as long, its start in each conversation')
+    return markdown(head, rows)
 
 
 def writing_table(report: Report) -> str:

@@ -37,3 +37,7 @@ def test_the_script_runs(tmp_path):
     shown = list(tables.tables(report))
     assert all(table in done.stdout for table in shown)
     assert '| projector and LoRA | float32 |' in shown[0]
+    assert 'in each conversation' in shown[0]
+    for one in report['updates']:
+        del one['seconds_in_each']
+    assert 'in each conversation' not in next(tables.tables(report))
