@@ -1,5 +1,5 @@
 # Faster R-CNN, a frozen EfficientNet under 2 layers, on 2000 pictures of COCO
-# at 256 pixels: 1200 updates of 4 pictures, minutes on two cores.
+# at 256 pixels: 1,200 updates of 4 pictures, minutes on two cores.
 _base_ = [
     '_base_/default_runtime.py',
     '_base_/models/faster_rcnn_efficientlite0.py',
