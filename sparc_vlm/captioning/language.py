@@ -99,7 +99,7 @@ class Language(nn.Module):
                 'lora is for a language model that is frozen: leave it out, '
                 'or set freeze_language=True'
             )
-        self.has_lora = self.can_share = False
+        self.has_lora = False
         # A folder is found again from wherever the model is loaded.
         there = Path(path).expanduser()
         place = str(there.resolve() if there.exists() else path)
@@ -146,8 +146,12 @@ class Language(nn.Module):
                 no padding. They are computed once for all, where
                 `can_share`; dropout in them, if any, is then alike in all.
         """
-        if not (shared and self.can_share):
-            return self._run(embeds, mask)
+        if shared and self.can_share:
+            return self._run_shared(embeds, mask, shared)
+        return self._run(embeds, mask)
+
+    def _run_shared(self, embeds: Tensor, mask: Tensor, shared: int) -> Tensor:
+        """As `hidden`, the start once and the rest of each row after it."""
         cache = DynamicCache()
         start = self._run(embeds[:1, :shared], mask[:1, :shared], cache)
         cache.batch_repeat_interleave(len(embeds))
@@ -168,7 +172,7 @@ class Language(nn.Module):
         taken = inspect.signature(decoder.forward).parameters
         more = {}
         if cache is not None:
-            # Its name until transformers 5.
+            # Releases of transformers differ in its name.
             more['cache' if 'cache' in taken else 'past_key_values'] = cache
         if 'position_ids' in taken:
             positions = (mask.cumsum(1) - 1).clamp(min=0)
@@ -266,9 +270,8 @@ def _can_share(language: Language) -> bool:
     embeds, mask = language.embed(ids), torch.ones_like(ids, dtype=torch.bool)
     whole = language.hidden(embeds, mask)[:, 1:]
     blind = language.hidden(embeds[:, 1:], mask[:, 1:])
-    language.can_share = True
     try:
-        shared = language.hidden(embeds, mask, 1)[:, 1:]
+        shared = language._run_shared(embeds, mask, 1)[:, 1:]
     except Exception:
         return False
     return bool((shared - whole).norm() < 0.1 * (blind - whole).norm())
