@@ -13,7 +13,7 @@ note = (
     "ImageNet's weights; only the projector learns. One "
     'pretraining of each, two captioners. Val splits.'
 )
-# Meant for five minutes on two cores that compute in bfloat16.
+# About five minutes on two cores that do not compute in bfloat16.
 steps = 110
 _config = (
     'projects/captioning/configs/smollm2_efficientlite0_flickr8k_stage1.py'

@@ -14,7 +14,7 @@ note = (
     "ImageNet's weights; projector and low-rank layers learn. One "
     'pretraining of each, two captioners. Val splits.'
 )
-# Meant for ten minutes on two cores that compute in bfloat16.
+# About ten minutes on two cores that do not compute in bfloat16.
 steps = 180
 _config = (
     'projects/captioning/configs/smollm2_efficientlite0_flickr8k_stage2.py'

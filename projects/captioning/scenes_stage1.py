@@ -13,7 +13,7 @@ note = (
     'SmolLM2-135M behind frozen eyes of 5 layers, 128 wide; only the '
     'projector learns, from captions. Test split.'
 )
-# Meant for five minutes on two cores that compute in bfloat16.
+# About five minutes on two cores that do not compute in bfloat16.
 steps = 110
 # It has learned no answers, so there is nothing to ask.
 tasks = [task for task in _base_.tasks if task['type'] != 'POPE']

@@ -13,7 +13,7 @@ note = (
     'SmolLM2-135M behind frozen eyes of 5 layers, 128 wide; projector and '
     'low-rank layers learn, from captions and questions. Test split.'
 )
-# Meant for ten minutes on two cores that compute in bfloat16.
+# About ten minutes on two cores that do not compute in bfloat16.
 steps = 180
 _config = 'projects/captioning/configs/smollm2_vitmini_scenes_stage2.py'
 _eyes, _start = 'model.eyes', 'model.init_cfg.checkpoint'

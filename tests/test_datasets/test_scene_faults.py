@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from itertools import product
+from itertools import permutations, product
 from random import Random
 
 import pytest
@@ -19,10 +19,12 @@ from sparc_vlm.datasets.scenes import (
     Total,
 )
 from sparc_vlm.datasets.scenes.backgrounds import Background
+from sparc_vlm.datasets.scenes.claims import OPPOSITES, related
 from sparc_vlm.datasets.scenes.faults import (
     count_named,
     elsewhere,
     find_faults,
+    unrelated,
 )
 from sparc_vlm.datasets.scenes.reading import read_claims
 
@@ -172,6 +174,30 @@ SCENE = Scene(
         # A slant, one of two, and nothing at all: nobody can say.
         ('a circle left of a star', 'objects 2', '', 2),
         ('a ring left of a circle', 'objects 2', 'objects 1', 3),
+        # Things that stand apart.
+        (
+            'a circle inside a square',
+            'objects 2 relations 1',
+            'relations 1',
+            2,
+        ),
+        (
+            'a square around a circle',
+            'objects 2 relations 1',
+            'relations 1',
+            2,
+        ),
+        (
+            'a circle in front of a square',
+            'objects 2 relations 1',
+            'relations 1',
+            2,
+        ),
+        # It stands below, if anything.
+        ('a square above a circle', 'objects 2 relations 1', 'relations 1', 2),
+        ('a square below a circle', 'objects 2', '', 2),
+        # The same one.
+        ('a red shape inside a circle', 'objects 2', '', 3),
         ('a circle on the left', 'objects 1 relations 1', '', 3),
         ('a circle at the top', 'objects 1 relations 1', 'relations 1', 3),
         ('on a cream background', 'background 1', '', 4),
@@ -299,6 +325,51 @@ def test_faults_are_of_their_kind(kind, mostly):
                 found = SCENES.faults(index, pair['foil'])
                 kinds.update(k for k, n in found.false.items() if n)
     assert kinds.most_common(1)[0][0] == mostly
+
+
+def test_one_of_two_opposite_relations_is_false():
+    kinds = Counter()
+    for index in range(300):
+        scene = SCENES.scene(index)
+        things = range(len(scene.objects))
+        for first, second in permutations(things, 2):
+            for name, opposite in OPPOSITES.items():
+                if related(scene, first, second, name):
+                    kinds[name] += 1
+                    assert not unrelated(scene, first, second, name)
+                    assert unrelated(scene, first, second, opposite)
+                assert unrelated(scene, first, second, name) == unrelated(
+                    scene, second, first, opposite
+                )
+    assert min(kinds.values()) > 20
+    assert set(kinds) == set(OPPOSITES)
+
+
+def test_relations_in_doubt():
+    scene = Scene(
+        (
+            thing('red', 'circle', 0.5),
+            thing('blue', 'square', 0.5, 0.5),
+            thing('green', 'star', 0.53, 0.9),
+            thing('gray', 'ring', 0.2, 0.9),
+        ),
+        SCENE.background,
+        overlaps=((3, 2),),
+        inside=((1, 0),),
+    )
+    for inner, outer, names in (
+        # What is inside could be called in front.
+        (1, 0, ('in front of', 'left of', 'above')),
+        # What is partly covered could be called inside.
+        (3, 2, ('inside', 'above')),
+        (2, 3, ('inside',)),
+        # Hardly to the right.
+        (2, 0, ('left of',)),
+    ):
+        for name in names:
+            assert not unrelated(scene, inner, outer, name), name
+    assert unrelated(scene, 0, 1, 'in front of')
+    assert unrelated(scene, 2, 3, 'left of')
 
 
 def test_places_in_doubt():

@@ -7,8 +7,8 @@ _flickr8k, _coco = '{{$FLICKR8K:}}', '{{$COCO:}}'
 custom_imports = dict(imports=['sparc_vlm.captioning'])
 data = [f'karpathy:{_flickr8k}', f'coco:{_coco}']
 seeds = 2
-# Of each of the two, so that an update has 16 pictures.
-options = {'custom_hooks': [], 'train_dataloader.batch_size': 8}
+# Of each of the two, so that an update has 8 pictures, half of the recipes'.
+options = {'custom_hooks': [], 'train_dataloader.batch_size': 4}
 baseline = 'CLIP'
 tasks = [
     f'captioning:karpathy:{_flickr8k},split=val,name=captioning_flickr8k',

@@ -11,15 +11,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from sparc_vlm.datasets.scenes.claims import (
+    OPPOSITES,
     Backdrop,
     Claim,
     Mention,
     Place,
     Relation,
     Total,
+    related,
     stands,
 )
-from sparc_vlm.datasets.scenes.foils import contradicts
 from sparc_vlm.datasets.scenes.layout import Scene, SceneObject
 from sparc_vlm.datasets.scenes.reading import read_claims
 
@@ -153,11 +154,12 @@ def _verdicts(claim: Claim, scene: Scene) -> Iterator[tuple[str, bool]]:
     elif isinstance(claim, Backdrop):
         yield 'background', not claim.holds(scene)
     elif isinstance(claim, Relation):
-        is_false = contradicts(claim, scene) and all(
-            side.find(scene) for side in (claim.subject, claim.object)
-        )
-        if is_false or claim.holds(scene):
-            yield 'relations', is_false
+        found = [s.find(scene) for s in (claim.subject, claim.object)]
+        if all(len(places) == 1 for places in found):
+            (first,), (second,) = found
+            is_false = unrelated(scene, first, second, claim.name)
+            if is_false or related(scene, first, second, claim.name):
+                yield 'relations', is_false
     elif isinstance(claim, Place):
         found = claim.subject.find(scene)
         if len(found) == 1:
@@ -195,6 +197,34 @@ def _lacking(mention: Mention, thing: SceneObject) -> list[str]:
         for name in _ATTRIBUTES
         if getattr(mention, name) not in (None, getattr(thing, name))
     ]
+
+
+def unrelated(scene: Scene, first: int, second: int, name: str) -> bool:
+    """Whether an object is beyond doubt not in a relation to another.
+
+    What stands apart is neither in front of the other nor inside it; what is
+    partly covered could be called inside, what is inside could be called in
+    front, and what is neither left nor right of the other is not judged.
+
+    Args:
+        scene: Where both stand.
+        first: Index of the one that is said to stand left of, above, ...
+        second: Index of the other; a thing is not judged by itself.
+        name: One of `RELATIONS`.
+    """
+    if name in ('right of', 'below', 'behind', 'around'):
+        first, second, name = second, first, OPPOSITES[name]
+    if first == second:
+        return False
+    pair = first, second
+    if name == 'inside':
+        touching = pair in scene.overlaps or pair[::-1] in scene.overlaps
+        return pair not in scene.inside and not touching
+    if name == 'in front of':
+        return pair not in scene.overlaps + scene.inside
+    a, b = scene.objects[first], scene.objects[second]
+    ahead = b.y - a.y if name == 'above' else b.x - a.x
+    return ahead < -0.05
 
 
 def elsewhere(thing: SceneObject, where: str) -> bool:
