@@ -15,13 +15,12 @@ from sparc_vlm.captioning.grounding import (
 )
 from sparc_vlm.errors import UsageError
 from sparc_vlm.evaluation.caption_tokens import caption_tokens
-from sparc_vlm.evaluation.chair_words import COCO_WORDS
 from sparc_vlm.evaluation.encoding import own_pictures
 from sparc_vlm.evaluation.hallucination import (
-    ObjectWords,
-    crowds_of,
+    coco_words,
     pooled,
     share,
+    vouched_for,
 )
 from sparc_vlm.evaluation.task import Progress, Task, TaskResult
 from sparc_vlm.evaluation.tasks.pointing import hit
@@ -87,9 +86,7 @@ class Attribution(Task):
             )
         self.prompt = prompt
         self.max_new_tokens = max_new_tokens
-        self.synonyms: ObjectWords | None = None
-        if set(classes) & set(COCO_WORDS):
-            self.synonyms = ObjectWords.of(classes)
+        self.synonyms = coco_words(classes)
         self.find_nouns = nouns_for(classes)
 
     def run(self, model: Any, progress: Progress | None = None) -> TaskResult:
@@ -164,7 +161,7 @@ class Attribution(Task):
             eyes, picture, [caption], self.find_nouns
         )
         boxes = self.source.boxes(index)
-        vouched = self._vouched_for(index)
+        vouched = vouched_for(self.source, index, self.synonyms)
         words, hits, chances = [], [], []
         for noun, names in self._named(caption, nouns, boxes):
             own = [row['box'] for row in boxes if row['name'] in names]
@@ -189,14 +186,6 @@ class Attribution(Task):
             'grounding_score': 100 * grounding_score(nouns),
             'words': words,
         }
-
-    def _vouched_for(self, index: int) -> set[str]:
-        """Classes that a picture may show without a box, as for CHAIR."""
-        vouched = set(crowds_of(self.source, index))
-        if self.synonyms is not None and hasattr(self.source, 'captions'):
-            for text in self.source.captions(index):
-                vouched |= {one.name for one in self.synonyms.find(text)}
-        return vouched
 
     def _named(
         self, caption: str, nouns: list[GroundedWord], boxes: list[dict]

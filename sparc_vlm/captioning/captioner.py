@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sparc_vlm.captioning.chat import IGNORED, IMAGE, ChatBatch
+from sparc_vlm.captioning.fingerprints import sampled_fingerprint
 from sparc_vlm.captioning.generation import Sampling, write_answers
 from sparc_vlm.captioning.language import check_trains
 from sparc_vlm.errors import RunError, UsageError
@@ -52,6 +53,8 @@ class Captioner(BaseModel):
 
     Attributes:
         image_tokens: T, tokens that a picture becomes.
+        frozen_parts: Fingerprints of the parts that stay as they are, and
+            whose weights a checkpoint does not hold.
     """
 
     def __init__(
@@ -80,6 +83,11 @@ class Captioner(BaseModel):
             self.projector = MODELS.build(dict(projector) | widths)
         self.prompt = prompt
         self.image_tokens = self.projector.num_tokens(self.eyes.grid)
+        self.frozen_parts = {}
+        if not self.eyes.is_random:
+            self.frozen_parts['image encoder'] = sampled_fingerprint(self.eyes)
+        if self.language.is_frozen:
+            self.frozen_parts['language model'] = self.language.fingerprint
         self.register_state_dict_post_hook(_keep_trained)
         self.register_load_state_dict_post_hook(_expect_trained)
 

@@ -55,7 +55,7 @@ def embed(text):
 
 asked = [{{'role': 'user', 'content': {content!r}}}]
 text = tokenizer.apply_chat_template(
-    asked, tokenize=False, add_generation_prompt=True
+    asked, tokenize=False, add_generation_prompt=True, enable_thinking=False
 )
 before, after = text.split('{mark}')
 picture = vision('photo.jpg').to(model.dtype)

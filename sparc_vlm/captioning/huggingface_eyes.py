@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sparc_vlm.captioning.eyes import FOLDER, normalised, probe
+from sparc_vlm.captioning.sources import at_home
 from sparc_vlm.errors import UsageError
 from sparc_vlm.models import PairPreprocessor
 from sparc_vlm.models.encoders.vision import PatchFeatures
@@ -49,6 +50,7 @@ class HuggingFaceEyes(nn.Module):
         super().__init__()
         from transformers import AutoImageProcessor, AutoModel
 
+        path = at_home(path)
         try:
             processor = AutoImageProcessor.from_pretrained(path)
             model = AutoModel.from_pretrained(

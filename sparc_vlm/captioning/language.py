@@ -12,14 +12,12 @@ from transformers import DynamicCache
 
 from sparc_vlm.captioning.fingerprints import sampled_fingerprint
 from sparc_vlm.captioning.lora import add_lora
-from sparc_vlm.captioning.sources import find_language
+from sparc_vlm.captioning.sources import context_length, find_language
 from sparc_vlm.captioning.templates import end_mark
 from sparc_vlm.errors import UsageError, UserError
 from sparc_vlm.registry import MODELS
 
 DTYPES = ('float32', 'bfloat16', 'float16')
-UNKNOWN_LENGTH = 2048
-"""Tokens at most, of a model that does not say."""
 
 
 def check_trains(dtype: str, frozen: bool) -> None:
@@ -111,9 +109,7 @@ class Language(nn.Module):
         )
         self.fingerprint = sampled_fingerprint(self.model)
         self.embed_dims = self.model.get_input_embeddings().embedding_dim
-        self.max_length = getattr(
-            self.model.config, 'max_position_embeddings', UNKNOWN_LENGTH
-        )
+        self.max_length = context_length(self.model.config)
         self.end_ids = _end_ids(self.model, self.tokenizer)
         _set_generation(self.model, self.tokenizer, self.end_ids)
         _check_head(self)

@@ -61,6 +61,7 @@ def build(path: str | Path, language: str | None = None) -> Captioner:
     path = Path(path).expanduser()
     folder = hub.model_folder(path)
     cfg, trained_with = _read(folder, language)
+    _check_adapter(cfg, folder)
     try:
         # Ours, whatever scope the caller's own runner has set.
         captioner = MODELS.build(dict(cfg, _scope_='sparc_vlm'))
@@ -85,12 +86,13 @@ def start_from(captioner: Captioner, path: str | Path) -> None:
     Random eyes become those of the folder; others must be the same.
 
     Args:
-        captioner: With the same projector. Low-rank layers that only one of
-            the two has are left alone.
+        captioner: With the same projector. Low-rank layers that the folder
+            has none for begin as nothing.
         path: As `build` takes it, but for a checkpoint.
 
     Raises:
-        WeightsError: There is no such folder, or it does not fit.
+        WeightsError: There is no such folder, or it does not fit: it was
+            tuned by low-rank layers, say, and the captioner has none.
         UsageError: It is a checkpoint.
     """
     path = Path(path).expanduser()
@@ -101,7 +103,15 @@ def start_from(captioner: Captioner, path: str | Path) -> None:
             f'folder: name {path.parent / "model"}, or resume the run'
         )
     folder = hub.model_folder(path)
-    _, trained_with = _read(folder)
+    cfg, trained_with = _read(folder)
+    _check_adapter(cfg, folder)
+    if cfg['language'].get('lora') and not captioner.language.has_lora:
+        raise WeightsError(
+            f'the language model of {folder} was tuned by low-rank layers: '
+            'give model.language.lora the same settings, or start from a '
+            'folder of the first stage'
+        )
+    _check_eyes(captioner.eyes.describe(), cfg['eyes'], folder)
     if captioner.eyes.is_random:
         load_into(captioner.eyes.vision, read_weights(folder / EYES))
     _check(captioner, trained_with, folder)
@@ -148,6 +158,26 @@ def locate_eyes(eyes: dict[str, Any], folder: Path) -> None:
                 part[key] = str(folder / EYES)
 
 
+def _check_adapter(cfg: dict[str, Any], folder: Path) -> None:
+    if cfg['language'].get('lora') and not (folder / ADAPTER).is_dir():
+        raise WeightsError(
+            f'{folder} has no {ADAPTER}/, though its language model was '
+            'tuned: copy the folder anew, all of it'
+        )
+
+
+def _check_eyes(
+    own: dict[str, Any], other: dict[str, Any], folder: Path
+) -> None:
+    """What of eyes no weight tells: which layer they see, and how large."""
+    for key in ('layer', 'image_size', 'resize'):
+        if key in own and key in other and own[key] != other[key]:
+            raise WeightsError(
+                f'{folder} was trained with eyes.{key}={other[key]!r}, and '
+                f'this captioner has {own[key]!r}: take the same'
+            )
+
+
 def _check(
     captioner: Captioner, trained_with: dict[str, str | None], folder: Path
 ) -> None:
@@ -170,5 +200,6 @@ def _check(
 def _take(captioner: Captioner, folder: Path) -> None:
     """Weights of the projector and, where both have one, the adapter."""
     load_into(captioner.projector, read_weights(folder / PROJECTOR))
+    # Low-rank layers of a second stage begin as nothing.
     if captioner.language.has_lora and (folder / ADAPTER).is_dir():
         read_adapter(captioner.language.model, folder / ADAPTER)

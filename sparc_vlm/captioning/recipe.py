@@ -11,6 +11,8 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from sparc_vlm.captioning.language import check_trains
+from sparc_vlm.captioning.sources import UNKNOWN_LENGTH, longest_text
+from sparc_vlm.errors import UsageError
 from sparc_vlm.registry import MODELS
 
 
@@ -24,7 +26,8 @@ def use_captioner(cfg: Config) -> list[str]:
         Lines that say what it takes.
 
     Raises:
-        ValueError: Parts of the model that do not fit, or a language model
+        ValueError: Parts of the model that do not fit, conversations that
+            are longer than the language model takes in, or a language model
             that cannot train as it is.
         WeightsError: The eyes' checkpoint is not there, or damaged.
     """
@@ -45,12 +48,23 @@ def use_captioner(cfg: Config) -> list[str]:
         for key in ('path', 'gguf_file')
         if key in model.language
     }
+    limit = longest_text(**language)
     loaders = cfg.train_dataloader
     for loader in loaders if isinstance(loaders, list) else [loaders]:
         dataset = loader.dataset
         dataset.update(image_size=eyes.image_size, resize=eyes.resize)
         chat = dataset.get('chat') or {}
-        dataset.chat = dict(chat, **language, image_tokens=tokens)
+        given = chat.get('max_length')
+        if given is not None and given > limit:
+            raise UsageError(
+                f'{language["path"]} takes in {limit} tokens at most, and '
+                f'chat.max_length of a {dataset.type} is {given}: lower it'
+            )
+        dataset.chat = dict(
+            dict(max_length=min(limit, UNKNOWN_LENGTH)) | chat,
+            **language,
+            image_tokens=tokens,
+        )
     size = eyes.image_size
     return [
         f'captioner: {size} x {size} pixels, {eyes.grid[0]} x {eyes.grid[1]} '

@@ -20,13 +20,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from safetensors.torch import save as serialise
 from torch import Tensor
 
 from sparc_vlm import hub
 from sparc_vlm.captioning.captioner import Captioner
-from sparc_vlm.captioning.fingerprints import sampled_fingerprint
+from sparc_vlm.captioning.fingerprints import check_same, sampled_fingerprint
 from sparc_vlm.captioning.lora import write_adapter
 from sparc_vlm.files import atomic_file, write_json
 from sparc_vlm.registry import HOOKS
@@ -107,6 +108,35 @@ class CaptionerExportHook(hub.ExportHook):
 
     _has_eyes = False
 
+    def before_save_checkpoint(
+        self, runner: Runner, checkpoint: dict[str, Any]
+    ) -> None:
+        """Notes what the checkpoint leaves out; exports its weights.
+
+        Args:
+            runner: The runner.
+            checkpoint: What it holds.
+        """
+        meta = checkpoint.setdefault('meta', {})
+        meta['frozen_parts'] = _bare(runner).frozen_parts
+        super().before_save_checkpoint(runner, checkpoint)
+
+    def after_load_checkpoint(
+        self, runner: Runner, checkpoint: dict[str, Any]
+    ) -> None:
+        """Stops where the run went on with other eyes or language model.
+
+        Args:
+            runner: The runner.
+            checkpoint: What was read.
+
+        Raises:
+            WeightsError: They are not those that it was trained with.
+        """
+        wanted = checkpoint.get('meta', {}).get('frozen_parts', {})
+        for part, own in _bare(runner).frozen_parts.items():
+            check_same(own, wanted.get(part, own), part, 'the checkpoint')
+
     def _write(
         self,
         runner: Runner,
@@ -118,6 +148,11 @@ class CaptionerExportHook(hub.ExportHook):
         cfg = runner.cfg.model.to_dict()
         save(model, folder, cfg, weights, with_eyes=not self._has_eyes)
         self._has_eyes = True
+
+
+def _bare(runner: Runner) -> Captioner:
+    model = runner.model
+    return model.module if is_model_wrapper(model) else model
 
 
 def write_projector(weights: dict[str, Tensor], folder: Path) -> None:
@@ -140,11 +175,15 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
         folder: Need not be there.
     """
     new = folder.with_name(f'{folder.name}.{os.getpid()}')
+    old = folder.with_name(f'{new.name}.old')
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     try:
         yield new
-        shutil.rmtree(folder, ignore_errors=True)
+        # Deleted once the new one is there: that can take a while.
+        if folder.exists():
+            os.replace(folder, old)
         os.replace(new, folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

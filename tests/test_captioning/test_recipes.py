@@ -14,6 +14,7 @@ from sparc_vlm.captioning.conversations import DESCRIBE
 from sparc_vlm.captioning.recipe import use_captioner
 from sparc_vlm.datasets import Scenes, write_shards
 from sparc_vlm.engine import load_config, read_checkpoint
+from sparc_vlm.errors import UsageError
 from sparc_vlm.registry import DATASETS
 from tests.test_configs import comment
 from tests.test_detection.recipes import arguments
@@ -188,6 +189,23 @@ def test_data_are_told_what_the_model_takes(tiny_language, tiny_pretrained):
         assert dataset.chat.image_tokens == 4
         assert dataset.chat.max_length == 160
         assert dataset.chat.tokenizer.name_or_path == tiny_language
+
+
+def test_conversations_fit_into_the_language_model(
+    tiny_language, tiny_pretrained
+):
+    options = {
+        'model.eyes.checkpoint': tiny_pretrained,
+        'model.language.path': tiny_language,
+        'train_dataloader.dataset.chat.max_length': 1025,
+    }
+    name = CONFIGS / 'smollm2_vitmini_scenes_stage1.py'
+    with pytest.raises(UsageError, match='takes in 1024 tokens at most, and'):
+        use_captioner(load_config(name, options))
+    cfg = load_config(name, options)
+    del cfg.train_dataloader.dataset.chat
+    use_captioner(cfg)
+    assert cfg.train_dataloader.dataset.chat.max_length == 1024
 
 
 @pytest.mark.parametrize('place', ['language.frozen', 'freeze_language'])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import OrderedDict
 
 import pytest
@@ -15,6 +16,7 @@ from sparc_vlm.datasets.scenes import Scenes
 from sparc_vlm.engine import read_checkpoint
 from tests.test_captioning.tiny_captioner import LORA, captioner_cfg
 from tests.test_captioning.tiny_language import save_language
+from tests.test_study.made import save_model
 from tools import train
 
 CONFIG = """
@@ -101,3 +103,32 @@ def test_four_steps_are_two_and_two(tmp_path):
     assert all(torch.equal(found[key], state[key]) for key in found)
     picture = Scenes(size=32, num_images=1).image(0)
     assert len(loaded.caption([picture], max_new_tokens=3)[0]) == 1
+
+
+@pytest.mark.parametrize('part', ['image encoder', 'language model'])
+def test_a_run_goes_on_with_the_parts_that_it_began_with(
+    part, tmp_path, capfd
+):
+    """Others at the same place are noticed: no checkpoint holds them."""
+    language = save_language(tmp_path / 'language')
+    eyes = save_model(tmp_path / 'eyes')
+    config = tmp_path / 'config.py'
+    model = captioner_cfg(
+        language, LORA, eyes=dict(type='SparcEyes', checkpoint=str(eyes))
+    )
+    config.write_text(CONFIG.format(model=model))
+    given = [str(config), '--work-dir', str(tmp_path / 'run')]
+    once = ['--cfg-options', 'train_cfg.max_iters=2']
+    assert train.main(given + once) == 0
+    assert train.main([*given, '--resume']) == 0
+    if part == 'image encoder':
+        shutil.rmtree(eyes)
+        save_model(tmp_path / 'eyes', seed=1)
+    else:
+        save_language(language, seed=1)
+    capfd.readouterr()
+    more = ['--resume', '--cfg-options', 'train_cfg.max_iters=6']
+    assert train.main(given + more) != 0
+    said = capfd.readouterr().err
+    assert f'the checkpoint was trained with another {part}' in said
+    assert 'Traceback' not in said

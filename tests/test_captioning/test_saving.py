@@ -251,6 +251,40 @@ def test_other_eyes_are_refused_as_a_start(language, pretrained, tmp_path):
         start_from(second, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ('key', 'value'), [('layer', -2), ('image_size', 64), ('resize', 'crop')]
+)
+def test_eyes_that_see_otherwise_are_refused_as_a_start(
+    key, value, language, tmp_path
+):
+    """Their weights are the same."""
+    cfg = captioner_cfg(language)
+    captioning.save(build(cfg), tmp_path / 'model', cfg)
+    vision = dict(EYES['vision'], img_size=64 if key == 'image_size' else 32)
+    eyes = dict(EYES, vision=vision) | {key: value}
+    second = build(captioner_cfg(language, eyes=eyes))
+    with pytest.raises(WeightsError, match=f'with eyes.{key}='):
+        start_from(second, tmp_path)
+
+
+def test_a_tuned_start_is_not_dropped(language, tmp_path):
+    cfg = captioner_cfg(language, LORA)
+    captioning.save(build(cfg), tmp_path / 'model', cfg)
+    second = build(captioner_cfg(language))
+    with pytest.raises(WeightsError, match='was tuned by low-rank layers'):
+        start_from(second, tmp_path)
+
+
+def test_a_folder_that_lost_its_adapter_is_refused(language, tmp_path):
+    cfg = captioner_cfg(language, LORA)
+    folder = captioning.save(build(cfg), tmp_path / 'model', cfg)
+    shutil.rmtree(folder / 'adapter')
+    with pytest.raises(WeightsError, match='no adapter/, though .* tuned'):
+        build_from(folder)
+    with pytest.raises(WeightsError, match='no adapter/, though .* tuned'):
+        start_from(build(cfg), folder)
+
+
 def damage(folder, name, change):
     content = json.loads((folder / name).read_text())
     change(content)

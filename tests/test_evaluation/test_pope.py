@@ -114,12 +114,34 @@ def test_names_of_scenes_tell_no_answer():
     assert right_by_names_alone('popular') > 90
 
 
-def test_a_crowd_is_never_said_not_to_be_there():
-    crowds = {6: ['cat'], 4: ['dog']}
+def test_what_may_be_there_is_never_said_not_to_be():
+    unsure = {6: ['cat'], 4: ['dog']}
     for kind in KINDS:
-        assert 'cat' not in absent(kind, 6, per_picture=9, crowds=crowds)
-        assert 'dog' not in absent(kind, 4, per_picture=9, crowds=crowds)
-    assert absent('popular', 0, crowds=crowds) == absent('popular', 0)
+        assert 'cat' not in absent(kind, 6, per_picture=9, unsure=unsure)
+        assert 'dog' not in absent(kind, 4, per_picture=9, unsure=unsure)
+    assert absent('popular', 0, unsure=unsure) == absent('popular', 0)
+
+
+def test_what_people_name_is_never_said_not_to_be_there():
+    """A puppy is a dog, in COCO's words; other classes have no words."""
+    photos = [
+        Photo(['two puppies and a cat'], {'cat': [[0, 0, 9, 9]]}),
+        Photo(['a dog'], {'dog': [[0, 0, 9, 9]]}),
+        Photo(['a red wug'], {'wug': [[0, 0, 9, 9]]}),
+    ]
+    for classes, other in ((['cat', 'dog', 'wug'], 'wug'), ([], 'dog')):
+        asked = set()
+
+        def answer(picture, question, asked=asked):
+            asked.add((picture, question))
+            return 'no'
+
+        task = POPE(Photos(photos, classes), kinds=('popular',))
+        task.run(Parrot(answers=answer))
+        assert {question for picture, question in asked if not picture} == {
+            'Is there a cat in the image?',
+            f'Is there a {other} in the image?',
+        }
 
 
 def test_wording():

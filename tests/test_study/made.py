@@ -42,14 +42,14 @@ del data
 """
 
 
-def save_model(folder):
+def save_model(folder, seed=0):
     """Writes a tiny model of ours, which nobody has trained."""
     captions = [' '.join(WORDS[i:] + WORDS[:i]) for i in range(len(WORDS))]
     tokenizer = CaptionTokenizer.train(captions * 4, 50, max_length=9)
     tokenizer.save(folder / 'tokenizer')
     path = str(folder / 'tokenizer')
     cfg = model_cfg(tokenizer=dict(type='CaptionTokenizer', path=path))
-    return hub.save(build(cfg), folder / 'model', cfg)
+    return hub.save(build(cfg, seed), folder / 'model', cfg)
 
 
 def write_study(folder, text=STUDY):

@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from sparc_vlm import captioning
 from sparc_vlm.captioning import ChatFormat, Conversation, load_vision
 from sparc_vlm.registry import MODELS
+from tests.test_captioning.test_chat import THINKS
 from tests.test_captioning.test_saving import as_picture
 from tests.test_captioning.tiny_captioner import (
     EYES,
@@ -66,6 +67,7 @@ KINDS = dict(
     whole=dict(freeze_language=False),
     frozen=dict(),
     sparc=dict(options=LORA, eyes=None),
+    thinks=dict(options=LORA),
 )
 
 
@@ -73,6 +75,9 @@ KINDS = dict(
 def test_train_save_load_merge(kind, language, tmp_path, capfd):
     """The same logits at each station, and the same caption at the last."""
     changes = dict(KINDS[kind], prompt=PROMPT)
+    if kind == 'thinks':
+        place = tmp_path / 'language'
+        language = save_language(place, chat_template=THINKS)
     if kind == 'sparc':
         eyes = str(save_model(tmp_path))
         changes['eyes'] = dict(type='SparcEyes', checkpoint=eyes)

@@ -7,7 +7,7 @@ from typing import Any
 
 from sparc_vlm.errors import UsageError
 from sparc_vlm.evaluation.encoding import image_chunks
-from sparc_vlm.evaluation.hallucination import crowds_of
+from sparc_vlm.evaluation.hallucination import coco_words, vouched_for
 from sparc_vlm.evaluation.pope import (
     KINDS,
     PAPER_KINDS,
@@ -31,8 +31,10 @@ class POPE(Task):
     what is looked for 'precision', 'recall', 'f1', and 'yes', the share of
     questions answered so. Chance answers by a coin.
 
-    Objects are those that have boxes: of scenes 'red circle'. Pictures
-    without a box, or on which every class is, are not asked about.
+    Objects are those that have boxes: of scenes 'red circle'. What is there as
+    a crowd or, of COCO's classes, named in people's captions without a box is
+    not asked for. Pictures without a box, or on which every class is, are not
+    asked about.
 
     A sample is a picture: its `key`, the metrics, `asked`, the questions with
     their answers, and counts that the metrics are shares of.
@@ -96,13 +98,15 @@ class POPE(Task):
             index: [row['name'] for row in self.source.boxes(index)]
             for index in self.indices
         }
-        crowds = {
-            index: crowds_of(self.source, index) for index in self.indices
+        words = coco_words(getattr(self.source, 'classes', ()))
+        unsure = {
+            index: vouched_for(self.source, index, words)
+            for index in self.indices
         }
         asked: dict[int, list[tuple[str, Asked]]] = {}
         for kind in self.kinds:
             for question in ask(
-                shown, kind, self.per_picture, self.seed, crowds
+                shown, kind, self.per_picture, self.seed, unsure
             ):
                 own = asked.setdefault(question.picture, [])
                 own.append((kind, question))
