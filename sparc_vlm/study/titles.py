@@ -87,7 +87,10 @@ MEASURES = {
         'false_captions': 'false captions',
         'false_objects': 'false objects',
         'false_attributes': 'false attributes',
+        'false_relations': 'false relations',
         'missed_objects': 'missed objects',
+        'missed_attributes': 'missed attributes',
+        'missed_relations': 'missed relations',
         'silent_captions': 'silent captions',
         'words': 'words',
         'captioned': 'captioned',
@@ -100,7 +103,8 @@ show these, in this order; of a task that is not here, all metrics."""
 FEWER = {
     'Captioning': (
         *('chair_i', 'chair_s', 'false_captions', 'false_objects'),
-        *('false_attributes', 'missed_objects', 'silent_captions'),
+        *('false_attributes', 'false_relations', 'missed_objects'),
+        *('missed_attributes', 'missed_relations', 'silent_captions'),
     )
 }
 """Metrics by the type of the task of which the lowest is the best."""

@@ -7,7 +7,7 @@ are counted exactly, by what they are about.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from sparc_vlm.datasets.scenes.claims import (
@@ -22,10 +22,15 @@ from sparc_vlm.datasets.scenes.claims import (
     stands,
 )
 from sparc_vlm.datasets.scenes.layout import Scene, SceneObject
+from sparc_vlm.datasets.scenes.omissions import (
+    ATTRIBUTES,
+    Tally,
+    find_omissions,
+    mentions_in,
+)
 from sparc_vlm.datasets.scenes.reading import read_claims
 
 KINDS = ('objects', 'attributes', 'counts', 'relations', 'background')
-_ATTRIBUTES = ('colour', 'texture', 'size')
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,7 @@ class Faults:
             told to be true or false.
         false: How often it was false.
         invented: The words of every claim with something false in it.
-        shown: Number of objects in the scene.
-        missed: How many of these no mention names.
+        omissions: What is there, and how much of it was not said.
         words: Number of words of the sentence.
         unread: How many of these say nothing about scenes.
     """
@@ -46,8 +50,7 @@ class Faults:
     said: dict[str, int] = field(default_factory=dict)
     false: dict[str, int] = field(default_factory=dict)
     invented: list[str] = field(default_factory=list)
-    shown: int = 0
-    missed: int = 0
+    omissions: dict[str, Tally] = field(default_factory=dict)
     words: int = 0
     unread: int = 0
 
@@ -59,7 +62,8 @@ class Faults:
     @property
     def named(self) -> int:
         """How many of the scene's objects were named."""
-        return self.shown - self.missed
+        objects = self.omissions['objects']
+        return objects.shown - objects.missed
 
 
 def find_faults(scene: Scene, text: str) -> Faults:
@@ -75,9 +79,7 @@ def find_faults(scene: Scene, text: str) -> Faults:
       called either way counts as said by nobody.
     * background: as it is worded.
 
-    What is missed: a mention names at most as many objects as it says, out of
-    those that fit, so that 'a shape' does not stand for all. Mentions share
-    the objects out among them as well as can be.
+    What is left out, see `find_omissions`.
 
     Args:
         scene: That is known.
@@ -93,61 +95,19 @@ def find_faults(scene: Scene, text: str) -> Faults:
         false.update(kind for kind, is_false in verdicts if is_false)
         if any(is_false for _, is_false in verdicts):
             invented.append(words)
-    mentions = [m for claim in reading.claims for m in _mentions(claim)]
     return Faults(
         {kind: said[kind] for kind in KINDS},
         {kind: false[kind] for kind in KINDS},
         invented,
-        len(scene.objects),
-        len(scene.objects) - count_named(mentions, scene),
+        find_omissions(scene, reading.claims),
         reading.words,
         len(reading.unread),
     )
 
 
-def _mentions(claim: Claim) -> list[Mention]:
-    """The mentions in a claim."""
-    if isinstance(claim, Mention):
-        return [claim]
-    sides = (getattr(claim, name, None) for name in ('subject', 'object'))
-    return [side for side in sides if isinstance(side, Mention)]
-
-
-def count_named(mentions: Sequence[Mention], scene: Scene) -> int:
-    """The most objects that mentions can stand for, each for its own.
-
-    A maximum matching (Kuhn's way) of the scene's objects and the mentions,
-    each of these as often as it counts; who says that there is none of
-    something names nothing.
-
-    Args:
-        mentions: Any.
-        scene: Whose objects are named.
-    """
-    most = len(scene.objects)
-    places = [
-        mention.find(scene)
-        for mention in mentions
-        for _ in range(min(mention.count, most))
-    ]
-    named: dict[int, int] = {}
-
-    def give(place: int, tried: set[int]) -> bool:
-        """Finds an object for a mention; who had it looks for another."""
-        for thing in places[place]:
-            if thing not in tried:
-                tried.add(thing)
-                if thing not in named or give(named[thing], tried):
-                    named[thing] = place
-                    return True
-        return False
-
-    return sum(give(place, set()) for place in range(len(places)))
-
-
 def _verdicts(claim: Claim, scene: Scene) -> Iterator[tuple[str, bool]]:
     """The kinds of a claim's parts, and whether each part is false."""
-    for mention in _mentions(claim):
+    for mention in mentions_in(claim):
         yield from _of_mention(mention, scene)
     if isinstance(claim, Total):
         yield 'counts', not claim.holds(scene)
@@ -179,7 +139,7 @@ def _of_mention(mention: Mention, scene: Scene) -> Iterator[tuple[str, bool]]:
         yield 'objects', not alike
         lacking = [_lacking(mention, thing) for thing in alike]
         wrong = min(lacking, key=len, default=[])
-        for name in _ATTRIBUTES:
+        for name in ATTRIBUTES:
             if alike and getattr(mention, name):
                 yield 'attributes', name in wrong
     if mention.count > 1:
@@ -194,7 +154,7 @@ def _lacking(mention: Mention, thing: SceneObject) -> list[str]:
     """Attributes of a mention that a thing does not have."""
     return [
         name
-        for name in _ATTRIBUTES
+        for name in ATTRIBUTES
         if getattr(mention, name) not in (None, getattr(thing, name))
     ]
 

@@ -20,20 +20,18 @@ from sparc_vlm.evaluation.hallucination import (
     chair,
     crowds_of,
     pooled,
-    share,
 )
 from sparc_vlm.evaluation.options import check_counts
 from sparc_vlm.evaluation.precision import k_precision
+from sparc_vlm.evaluation.scene_truth import SCENE_WEIGHTS, scene_truth
 from sparc_vlm.evaluation.tagging import Tagger
 from sparc_vlm.evaluation.task import Progress, Task, TaskResult
 from sparc_vlm.registry import MODELS, TASKS
 
 # What a mean is weighted by; all others count each picture once.
-_WEIGHTS = {
+_WEIGHTS = SCENE_WEIGHTS | {
     'chair_i': 'objects_named',
     'object_recall': 'classes_shown',
-    'missed_objects': 'objects_shown',
-    'unread_words': 'words_read',
 }
 
 # Measured a second time, of the next picture.
@@ -70,8 +68,9 @@ class Captioning(Task):
       is false, 'false_objects' ...; 'false_captions', of those that say
       anything of the scene, with anything false in them; and, as who says
       nothing says nothing false, 'silent_captions' that say nothing of it,
-      'unread_words' of all their words, 'missed_objects', of those there the
-      share not named, and 'named_objects', how many a caption names;
+      'unread_words' of all their words, of what is there the share not said,
+      'missed_objects', 'missed_attributes' (of objects that are named) and
+      'missed_relations', and 'named_objects', how many a caption names;
     * 'cider_elsewhere', 'k_p_elsewhere' and so on: the same captions measured
       as if they were of the next picture, which is what they score without
       looking;
@@ -260,7 +259,7 @@ class Captioning(Task):
         if self.tagger is not None:
             found |= k_precision(self.tagger, caption, references)
         if hasattr(self.source, 'faults'):
-            return found | _scene_truth(self.source.faults(index, caption))
+            return found | scene_truth(self.source.faults(index, caption))
         if self.words is not None:
             boxes = [row['name'] for row in self.source.boxes(index)]
             crowds = crowds_of(self.source, index)
@@ -278,36 +277,12 @@ def _chooser(choose: dict[str, Any], classes: list[str]) -> Any:
     )
 
 
-def _scene_truth(faults: Any) -> dict[str, Any]:
-    """A sample's part of what a caption says of a scene."""
-    found: dict[str, Any] = {}
-    for kind, said in faults.said.items():
-        found[f'false_{kind}'] = share(faults.false[kind], said)
-        found[f'{kind}_said'] = said
-    return {
-        **found,
-        'false_captions': (
-            None if faults.is_silent else 100.0 * bool(faults.invented)
-        ),
-        'silent_captions': 100.0 * faults.is_silent,
-        'unread_words': share(faults.unread, faults.words),
-        'words_read': faults.words,
-        'missed_objects': share(faults.missed, faults.shown),
-        'objects_shown': faults.shown,
-        'named_objects': faults.named,
-        'invented': faults.invented,
-    }
-
-
 def _means(samples: list[dict[str, Any]]) -> dict[str, float]:
     """The metrics that are means over samples."""
     means = {}
     for key, value in samples[0].items():
         weight = _WEIGHTS.get(key)
-        kind = key.removeprefix('false_')
-        if f'{kind}_said' in samples[0]:
-            weight = f'{kind}_said'
-        is_count = key in _WEIGHTS.values() or key.endswith('_said')
+        is_count = key in _WEIGHTS.values()
         if is_count or not isinstance(value, (int, float, type(None))):
             continue
         mean = pooled(samples, key, weight)
