@@ -19,6 +19,7 @@ from tests.test_detection.made_boxes import (
     CLASSES,
     Seer,
     made_truth,
+    outline,
     write,
 )
 
@@ -98,6 +99,28 @@ def test_what_is_kept_gives_every_metric_back(kind, truth, files, tmp_path):
         mean = (value + results[1]['metrics'][metric]) / 2
         assert found.value == pytest.approx(mean)
         assert bootstrap(*paired(metric, results, poor), draws=20).value > 0
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_what_is_found_in_a_crowd_does_not_count(kind, tmp_path):
+    """As often as one likes; elsewhere it is wrong as ever."""
+    truth = made_truth(2, crowds=False)
+    row = dict(category_id=40, iscrowd=0, segmentation=outline([0] * 4))
+    objects = [dict(row, id=1, image_id=2, bbox=[0, 0, 40, 40])]
+    objects.append(
+        dict(row, id=2, image_id=2, bbox=[50, 0, 90, 90], iscrowd=1)
+    )
+    objects += [
+        dict(row, id=3 + n, image_id=2, bbox=[51 + 20 * n, 9, 15, 60])
+        for n in range(4)
+    ]
+    files = write(tmp_path, dict(truth, annotations=objects[:2]))
+    seen = dict(truth, annotations=[*objects[2:], objects[0]])
+    task = task_of(kind, files)
+    assert task.run(perfect(seen)).metrics['ap'] == pytest.approx(100)
+    for found in seen['annotations'][:4]:
+        found['image_id'] = 1
+    assert task.run(perfect(seen)).metrics['ap'] < 60
 
 
 def test_a_sample_says_what_was_found_where(truth, files):

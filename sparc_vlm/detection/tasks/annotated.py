@@ -85,8 +85,8 @@ class AnnotatedBoxes(StoredPictures):
     def truth(self, indices: Sequence[int]) -> dict[str, Any]:
         """The file's content for some of the pictures, made whole.
 
-        Objects get numbers from 1, as the libraries take 0 for nobody, the
-        area of their box where none is written, and `ignore` for a crowd.
+        Objects get numbers from 1, as the libraries take 0 for nobody, and
+        the area of their box where none is written.
 
         Args:
             indices: Which pictures.
@@ -96,7 +96,7 @@ class AnnotatedBoxes(StoredPictures):
             for row in self._objects[self.ids[index]]:
                 _, _, width, height = row['bbox']
                 crowd = int(row.get('iscrowd', 0))
-                given = {'area': width * height, 'ignore': crowd, **row}
+                given = {'area': width * height, **row}
                 number = len(objects) + 1
                 objects.append({**given, 'iscrowd': crowd, 'id': number})
         return {

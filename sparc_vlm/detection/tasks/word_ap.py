@@ -30,7 +30,10 @@ class WordAP(DetectionTask):
     A detector by words is asked for the names of all classes at once. Where
     the file says what was looked for in vain on each picture (LVIS's
     `neg_category_ids`), a detection of what nobody looked for does not
-    count; where it does not, all classes were looked for everywhere.
+    count; where it does not, all classes were looked for everywhere. Crowds
+    are no objects, since lvis knows of none: their class is as in LVIS's
+    `not_exhaustive_category_ids`, so that what is found of it on that picture
+    beyond its objects does not count.
 
     Samples: see `DetectionTask.find_and_score`.
 
@@ -99,11 +102,20 @@ class WordAP(DetectionTask):
         rows = zip(truth['categories'], self._letters, strict=True)
         everything = [row['id'] for row in truth['categories']]
         truth['categories'] = [{**r, 'frequency': own} for r, own in rows]
+        crowds: dict[int, list[int]] = {}
+        for row in truth['annotations']:
+            if row['iscrowd']:
+                own = crowds.setdefault(row['image_id'], [])
+                own.append(row['category_id'])
+        truth['annotations'] = [
+            row for row in truth['annotations'] if not row['iscrowd']
+        ]
+        more = 'not_exhaustive_category_ids'
         truth['images'] = [
             {
                 'neg_category_ids': everything,
-                'not_exhaustive_category_ids': [],
                 **row,
+                more: [*row.get(more, ()), *crowds.get(row['id'], ())],
             }
             for row in truth['images']
         ]
