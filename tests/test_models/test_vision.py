@@ -172,6 +172,17 @@ def test_positions_are_resized_to_the_own_grid(with_token, size):
     torch.testing.assert_close(ours.pos_embed.data, wanted)
 
 
+def test_as_many_positions_are_taken_to_be_of_the_own_grid():
+    """The same number may be of another grid: weights do not say."""
+    square, wide = vit(img_size=32), vit(img_size=(16, 64))
+    assert wide.patch_resolution == (2, 8)
+    wide.load_state_dict(square.state_dict())
+    assert torch.equal(wide.pos_embed, square.pos_embed)
+    own = vit(img_size=(16, 64))
+    own.load_state_dict(wide.state_dict())
+    assert torch.equal(own.pos_embed, wide.pos_embed)
+
+
 @pytest.mark.parametrize('is_named', [True, False])
 def test_a_class_token_beside_an_oblong_grid(is_named):
     theirs = mmpretrains(with_cls_token=True, img_size=(16, 24))

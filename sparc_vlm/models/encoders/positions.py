@@ -25,6 +25,11 @@ def fit_positions(
     """Changes the position embeddings in loaded weights, in place.
 
     Those of another width stay as they are: loading says that they differ.
+    So do as many as the own ones. Weights do not say of what grid they are,
+    so that those of 16 x 16 patches load into 8 x 32 as if they were of
+    8 x 32, and lie in the wrong places. Whoever wants them resized builds the
+    transformer with the checkpoint's own `img_size`: any other size of
+    picture works there, and positions are resized to it.
 
     Args:
         state: Weights by key.
