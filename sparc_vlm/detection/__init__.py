@@ -16,16 +16,19 @@ from sparc_vlm.detection.loop import BoxLoop
 from sparc_vlm.detection.simple_fpn import SimpleFeaturePyramid
 from sparc_vlm.detection.tasks import BoxAP, WordAP
 from sparc_vlm.detection.words import (
+    BoxHead,
     GridMosaic,
     PictureReportHook,
     SampleWords,
     WordBoxes,
     WordDetector,
+    WordHead,
     WordLoss,
 )
 
 __all__ = [
     'BoxAP',
+    'BoxHead',
     'BoxLoop',
     'CocoBoxes',
     'Detections',
@@ -38,6 +41,7 @@ __all__ = [
     'WordAP',
     'WordBoxes',
     'WordDetector',
+    'WordHead',
     'WordLoss',
     'load',
     'save',

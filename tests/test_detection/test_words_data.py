@@ -1,5 +1,7 @@
 """Pictures with words: every layout, what is left out, what is broken."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -9,10 +11,12 @@ from sparc_vlm.detection.words.vocabulary import (
     as_word,
     as_words,
     left_out,
+    prompted_words,
 )
 from sparc_vlm.errors import MissingFileError, RunError, UsageError
 from tests.test_detection.words_made import (
     CATEGORIES,
+    LOAD,
     WORDS,
     dataset,
     write_coco,
@@ -44,6 +48,29 @@ def test_boxes_and_words_of_a_picture(coco):
     corners = found['gt_bboxes'].tensor[0].tolist()
     assert corners == [4, 6, first[0] + first[2], first[1] + first[3]]
     assert found['incomplete'] == found['absent'] == ()
+
+
+def test_pictures_of_an_archive_come_read(coco, tmp_path):
+    """A pipeline may begin as MMDetection wants it to."""
+    file, images, _ = coco
+    archive = shutil.make_archive(tmp_path / 'packed', 'zip', images)
+    load = [dict(type='LoadImageFromFile', to_float32=True), *LOAD[1:]]
+    data = dataset(annotations=file, images=archive, pipeline=load)
+    twin = dataset(annotations=file, images=str(images))
+    assert data[0]['img'].dtype == np.float32
+    assert np.array_equal(data[0]['img'], twin[0]['img'])
+    assert data[0]['img_shape'] == twin[0]['img_shape']
+
+
+def test_files_are_opened_when_they_are_read(tmp_path):
+    """MMDetection asks for names of classes where no data are."""
+    gone = tmp_path / 'instances.json', tmp_path / 'images'
+    cfg = dict(zip(('annotations', 'images'), map(str, gone), strict=True))
+    data = dataset(**cfg, lazy_init=True)
+    assert 'classes' not in data.metainfo
+    write_coco(*gone)
+    data.full_init()
+    assert named(data[0]) == list(WORDS[:1])
 
 
 def test_lvis_says_what_is_absent_and_what_is_incomplete(tmp_path):
@@ -130,6 +157,27 @@ def test_names_are_words_as_one_says_them():
     }.items():
         assert as_word(name) == word
         assert as_word(word) == word
+
+
+@pytest.mark.parametrize(
+    ('text', 'words'),
+    [
+        ('cat . Red_Ball', ['cat', 'red ball']),
+        (' cat. red ball .', ['cat', 'red ball']),
+        ('cat . cat . dog', ['cat', 'dog']),
+        ('a cat and a dog', ['a cat and a dog']),
+        # Places stay: labels are among them.
+        (('dog', 'Red_Ball', 'dog'), ['dog', 'red ball', 'dog']),
+    ],
+)
+def test_words_of_a_prompt(text, words):
+    assert prompted_words(text) == words
+
+
+@pytest.mark.parametrize('text', ['', ' . ', (), ('cat', '')])
+def test_a_prompt_without_a_word(text):
+    with pytest.raises(UsageError, match='lacks a word to look for'):
+        prompted_words(text)
 
 
 def test_classes_of_a_data_set_stay_different():

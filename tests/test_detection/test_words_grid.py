@@ -4,9 +4,15 @@ import math
 
 import pytest
 import torch
+from mmdet.registry import MODELS as DETECTORS
+from mmengine.registry import DefaultScope
 
 from sparc_vlm.detection.words.grid import EPS, patch_grid
 from sparc_vlm.detection.words.heads import BoxHead, WordHead
+from sparc_vlm.registry import MODELS
+from tests.test_detection.words_made import detector_cfg, tokenizer
+
+BOX_LAYERS = ('hidden.0', 'hidden.2', 'out')
 
 
 def slow_bias(rows, columns, own_rows, own_columns):
@@ -93,6 +99,59 @@ def test_a_step_of_the_shift_moves_logits_as_far_whatever_the_scale(scale):
     with torch.no_grad():
         head.shift.bias += 0.25
     torch.testing.assert_close(head(values, dense, words), before + 0.25)
+
+
+class OtherBoxHead(BoxHead):
+    """One that is somebody else's."""
+
+
+class OtherWordHead(WordHead):
+    """Likewise."""
+
+
+@pytest.fixture
+def others():
+    """Heads that are registered for one test."""
+    kinds = {
+        'sparc_vlm.' + k.__name__: k for k in (OtherBoxHead, OtherWordHead)
+    }
+    for kind in kinds.values():
+        MODELS.register_module(module=kind)
+    yield kinds
+    for kind in kinds.values():
+        del MODELS.module_dict[kind.__name__]
+
+
+def built(cfg):
+    """A detector as MMDetection builds it."""
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        return DETECTORS.build(cfg)
+
+
+def test_heads_are_swapped_by_config(tmp_path, others):
+    boxes, words = others
+    cfg = detector_cfg(tokenizer(tmp_path), scale=7.0, prior=0.25)
+    cfg |= dict(box_head=dict(type=boxes), word_head=dict(type=words))
+    model = built(cfg)
+    assert type(model.box_head) is OtherBoxHead
+    assert type(model.word_head) is OtherWordHead
+    assert model.word_head.unit == 7
+    assert model.word_head.shift.bias.item() == pytest.approx(-math.log(3))
+    cfg['word_head'] = dict(scale=3.0)
+    model = built(cfg)
+    assert type(model.word_head) is WordHead
+    assert model.word_head.unit == 3
+
+
+def test_keys_of_weights_are_as_ever(tmp_path):
+    """Folders that were saved are loaded by them."""
+    model = built(detector_cfg(tokenizer(tmp_path)))
+    own = {k for k in model.state_dict() if not k.startswith('encoders.')}
+    assert own == {
+        *(f'box_head.{n}.{w}' for n in BOX_LAYERS for w in ('weight', 'bias')),
+        *('word_head.shift.weight', 'word_head.shift.bias'),
+        *('word_head.scale.weight', 'word_head.scale.bias'),
+    }
 
 
 def test_autocast_does_not_round_places_and_cosines():

@@ -2,14 +2,22 @@
 
 import pytest
 import torch
+from mmdet.structures import DetDataSample
 
 from sparc_vlm.detection.words.queries import (
     KeptWords,
     encode_texts,
     numbered,
     queries_of,
+    words_of,
 )
-from tests.test_detection.words_made import build, detector_cfg, tokenizer
+from sparc_vlm.errors import UsageError
+from tests.test_detection.words_made import (
+    build,
+    detector_cfg,
+    sample,
+    tokenizer,
+)
 
 
 @pytest.fixture(scope='module')
@@ -61,6 +69,24 @@ def test_no_words_at_all(encoders):
     queries = queries_of([(), ()], {}, encode_texts(encoders, []))
     assert queries.values.shape == (2, 0, 8)
     assert KeptWords(['{}']).encode(encoders, []).shape == (0, 8)
+
+
+def test_a_text_is_asked_for_before_words():
+    """MMDetection's prompts, of which labels are places."""
+    samples = [
+        sample(['dog'], text='red box . dog'),
+        sample(['dog'], text=['Blue_Box']),
+        sample(['black box']),
+        DetDataSample(),
+    ]
+    assert words_of(samples, ['green box']) == [
+        ('red box', 'dog'),
+        ('blue box',),
+        ('black box',),
+        ('green box',),
+    ]
+    with pytest.raises(UsageError, match='give each sample words or a text'):
+        words_of(samples, None)
 
 
 def test_only_new_words_are_run(encoders, run):

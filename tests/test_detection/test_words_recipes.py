@@ -271,10 +271,10 @@ def test_scenes_come_as_they_are_and_other_pictures_resized(place, tmp_path):
 
 
 def squares(name):
-    """What a picture goes through before it is packed, while testing."""
+    """What a picture goes through from reading to packing, while testing."""
     steps = load_config(FOLDER / f'{name}.py').val_dataloader.dataset.pipeline
     with DefaultScope.overwrite_default_scope('mmdet'):
-        return Compose([ConfigDict(step) for step in steps[:-1]])
+        return Compose([ConfigDict(step) for step in steps[1:-1]])
 
 
 @pytest.mark.parametrize(

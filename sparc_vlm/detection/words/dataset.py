@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmcv.transforms import LoadImageFromFile
 from mmdet.datasets import BaseDetDataset
+from mmdet.datasets.transforms import LoadImageFromNDArray
 from mmengine.logging import print_log
 from PIL import Image
 
@@ -33,11 +35,12 @@ class WordBoxes(BaseDetDataset):
     """Pictures with boxes of COCO's layout and its kin, or Visual Genome's.
 
     What a pipeline is given, besides what MMDetection's data sets give: the
-    picture itself (`img`, BGR, so that pipelines begin with
-    LoadImageFromNDArray); `words`, those that have boxes, of which
+    picture itself (`img`, BGR); `words`, those that have boxes, of which
     `bbox_label` is a place; `absent`, words that somebody has looked for in
     vain; `incomplete`, words of which the picture shows more than there are
-    boxes; `vocabularies`, which `SampleWords` draws from; and `report`.
+    boxes; `vocabularies`, which `SampleWords` draws from; and `report`. A
+    LoadImageFromFile in it becomes a LoadImageFromNDArray, for pictures may
+    lie in archives.
 
     A picture that cannot be read is counted and replaced by another; in test
     mode by a grey one. In test mode `words` are those of all classes.
@@ -79,14 +82,21 @@ class WordBoxes(BaseDetDataset):
                 'leave_out'
             )
         self.reading: Report = new_report()
-        self.store = ImageStore(images)
+        self.images = images
         self.image_data = image_data
         self.leave_out = leave_out
         self._words: list[str] = []
         super().__init__(ann_file=str(annotations), **kwargs)
+        self.pipeline.transforms = [
+            LoadImageFromNDArray(to_float32=step.to_float32)
+            if type(step) is LoadImageFromFile
+            else step
+            for step in self.pipeline.transforms
+        ]
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """All pictures, with what is left of their boxes."""
+        self.store = ImageStore(self.images)
         if self.image_data is None:
             categories, pictures = read_coco(self.ann_file, self.reading)
         else:

@@ -12,7 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sparc_vlm.registry import MODELS
 
+
+@MODELS.register_module()
 class BoxHead(nn.Module):
     """A three-layer MLP; its boxes begin as the patches themselves.
 
@@ -45,6 +48,7 @@ class BoxHead(nn.Module):
         return (offsets + bias).sigmoid()
 
 
+@MODELS.register_module()
 class WordHead(nn.Module):
     """Cosines with the words, shifted and scaled by each token.
 

@@ -14,11 +14,10 @@ import torch
 from mmdet.models.detectors import BaseDetector
 from mmdet.structures import DetDataSample, SampleList
 from mmdet.structures.bbox import bbox_xyxy_to_cxcywh
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sparc_vlm.detection.words.grid import patch_grid
-from sparc_vlm.detection.words.heads import BoxHead, WordHead
 from sparc_vlm.detection.words.matching import PatchPredictions
 from sparc_vlm.detection.words.objects import Targets, merge_boxes
 from sparc_vlm.detection.words.predictions import best_boxes
@@ -28,9 +27,9 @@ from sparc_vlm.detection.words.queries import (
     encode_texts,
     numbered,
     queries_of,
+    words_of,
 )
 from sparc_vlm.detection.words.start import build_encoders, load_start
-from sparc_vlm.errors import UsageError
 from sparc_vlm.models import ImageTextPretrainer
 from sparc_vlm.models.modes import evaluating
 from sparc_vlm.registry import MODELS
@@ -40,15 +39,20 @@ from sparc_vlm.registry import MODELS
 class WordDetector(BaseDetector):
     """Detector whose classes are words.
 
-    Each data sample carries `words`, its own queries; `gt_instances.labels`
-    and `pred_instances.labels` are places among them. A sample may also
-    carry `incomplete`, those words of which only some boxes are known. Boxes
-    that coincide are of one object, see `merge_boxes`.
+    Each data sample carries `words`, its own queries, or `text`, a prompt of
+    MMDetection's such as 'cat . dog' or a list of names;
+    `gt_instances.labels` and `pred_instances.labels` are places among them.
+    A sample may also carry `incomplete`, those words of which only some
+    boxes are known. Boxes that coincide are of one object, see `merge_boxes`.
 
     Args:
         encoders: Config of an `ImageTextPretrainer`. Its objective says
             whether there is h_v, and is not used.
         loss: Config of the loss.
+        box_head: Config of what predicts boxes, by default a `BoxHead`; it is
+            built with the `width` of the patch tokens.
+        word_head: Config of what compares patches with words, by default a
+            `WordHead`; it is built with `width`, `prior` and `scale`.
         words: Queries of samples that carry none, at prediction.
         templates: Texts around a word at prediction, such as
             'a photo of a {}'; embeddings are averaged over them.
@@ -75,6 +79,8 @@ class WordDetector(BaseDetector):
         self,
         encoders: dict[str, Any],
         loss: dict[str, Any] | None = None,
+        box_head: dict[str, Any] | None = None,
+        word_head: dict[str, Any] | None = None,
         words: Sequence[str] | None = None,
         templates: Sequence[str] = ('{}',),
         prior: float = 0.001,
@@ -89,11 +95,10 @@ class WordDetector(BaseDetector):
         super().__init__(data_preprocessor or _preprocessor(built))
         self.encoders = built
         width = built.vision.embed_dims
-        self.box_head = BoxHead(width)
-        self.word_head = WordHead(width, prior, scale)
-        self.word_loss = MODELS.build(
-            dict(type='WordLoss', _scope_='sparc_vlm') | (loss or {})
-        )
+        start = dict(prior=prior, scale=scale)
+        self.box_head = _part('BoxHead', box_head, width=width)
+        self.word_head = _part('WordHead', word_head, width=width, **start)
+        self.word_loss = _part('WordLoss', loss)
         self.words = None if words is None else tuple(words)
         self.limit = limit
         self.nms = nms
@@ -138,10 +143,10 @@ class WordDetector(BaseDetector):
 
         Args:
             batch_inputs: (B, 3, H, W) normalised pictures.
-            batch_data_samples: With `words` and `gt_instances`.
+            batch_data_samples: With `words` or `text`, and `gt_instances`.
         """
         self._kept.forget()
-        lists = self._words_of(batch_data_samples)
+        lists = words_of(batch_data_samples, self.words)
         table = numbered(lists)
         values = encode_texts(self.encoders, list(table))
         queries = queries_of(lists, table, values)
@@ -168,19 +173,21 @@ class WordDetector(BaseDetector):
 
         Args:
             batch_inputs: (B, 3, H, W) normalised pictures.
-            batch_data_samples: With `words`, unless the model has some.
+            batch_data_samples: With `words` or `text`, unless the model has
+                words.
 
         Returns:
             The samples; boxes are in pixels of the picture as it was before
             it was resized.
         """
         predictions = self._forward(batch_inputs, batch_data_samples)
-        lists = self._words_of(batch_data_samples)
+        lists = words_of(batch_data_samples, self.words)
         found = [
             best_boxes(
                 predictions.boxes[row] * predictions.extents[row],
                 predictions.logits[row, :, : len(words)].sigmoid(),
                 predictions.mask[row],
+                words,
                 self.limit,
                 self.nms,
                 sample.metainfo,
@@ -201,7 +208,7 @@ class WordDetector(BaseDetector):
                 DetDataSample(metainfo=dict(img_shape=shape))
                 for _ in batch_inputs
             ]
-        lists = self._words_of(batch_data_samples)
+        lists = words_of(batch_data_samples, self.words)
         table = numbered(lists)
         values = self._kept.encode(self.encoders, table)
         queries = queries_of(lists, table, values)
@@ -220,14 +227,11 @@ class WordDetector(BaseDetector):
             grid.extents,
         )
 
-    def _words_of(self, samples: SampleList) -> list[tuple[str, ...]]:
-        lists = [sample.get('words', self.words) for sample in samples]
-        if None in lists:
-            raise UsageError(
-                'there are no words to look for: give each sample words, or '
-                'the model some (model.words)'
-            )
-        return lists
+
+def _part(kind: str, cfg: dict[str, Any] | None, **own: Any) -> nn.Module:
+    """A head or the loss; the config goes before what is usual."""
+    usual = dict(type=kind, _scope_='sparc_vlm', **own)
+    return MODELS.build(usual | (cfg or {}))
 
 
 def _targets(sample: DetDataSample, extent: Tensor, words: int) -> Targets:

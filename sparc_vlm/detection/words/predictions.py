@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmcv.ops import batched_nms
@@ -18,6 +18,7 @@ def best_boxes(
     boxes: Tensor,
     scores: Tensor,
     mask: Tensor,
+    words: Sequence[str],
     limit: int,
     nms: float | None,
     meta: Mapping[str, Any],
@@ -28,6 +29,7 @@ def best_boxes(
         boxes: (P, 4) centre x and y, width and height in pixels.
         scores: (P, Q) of each word.
         mask: (P,) bool, False on patches that may predict nothing.
+        words: The Q words.
         limit: The most that are returned.
         nms: Overlap above which the lesser of two boxes of one word is
             dropped, None to keep all.
@@ -37,7 +39,8 @@ def best_boxes(
 
     Returns:
         `bboxes` (N, 4) x1, y1, x2, y2 before resizing, `scores` and
-        `labels` (N,).
+        `labels` (N,), and the N words as `label_names`, which MMDetection
+        writes beside the boxes that it draws.
     """
     boxes, scores = boxes[mask], scores[mask]
     wanted = limit if nms is None else SPARE * limit
@@ -57,4 +60,9 @@ def best_boxes(
             corners, values, labels, dict(type='nms', iou_threshold=nms)
         )[1][:limit]
         corners, values, labels = corners[kept], values[kept], labels[kept]
-    return InstanceData(bboxes=corners, scores=values, labels=labels)
+    return InstanceData(
+        bboxes=corners,
+        scores=values,
+        labels=labels,
+        label_names=[words[label] for label in labels.tolist()],
+    )

@@ -9,9 +9,12 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
+from mmdet.structures import SampleList
 from torch import Tensor
 from torch.nn import functional as F
 
+from sparc_vlm.detection.words.vocabulary import prompted_words
+from sparc_vlm.errors import UsageError
 from sparc_vlm.models import ImageTextPretrainer
 from sparc_vlm.models.modes import evaluating
 from sparc_vlm.models.pooling import mean_of_real
@@ -30,6 +33,34 @@ class WordQueries(NamedTuple):
 
     values: Tensor
     mask: Tensor
+
+
+def words_of(
+    samples: SampleList, default: Sequence[str] | None
+) -> list[tuple[str, ...]]:
+    """What each sample is asked for.
+
+    Args:
+        samples: With `text`, a prompt of MMDetection's, or else `words`.
+        default: The words of those that have neither.
+
+    Raises:
+        ValueError: A sample has neither and there is no default, or there
+            are no words in its text.
+    """
+    lists = []
+    for sample in samples:
+        text = sample.get('text', None)
+        words = sample.get('words', default)
+        if text is not None:
+            words = prompted_words(text)
+        if words is None:
+            raise UsageError(
+                'there are no words to look for: give each sample words or '
+                'a text, or the model some (model.words)'
+            )
+        lists.append(tuple(words))
+    return lists
 
 
 def encode_texts(

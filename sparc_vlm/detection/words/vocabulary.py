@@ -16,6 +16,8 @@ from sparc_vlm.errors import UsageError
 
 IN_BRACKETS = re.compile(r'\([^()]*\)')
 PUNCTUATION = re.compile(r"[^\w\s'-]+")
+PROMPT_STOP = re.compile(r'\.(?=\s|$)')
+"""What stands between the words of MMDetection's prompts."""
 
 
 def as_word(name: str) -> str:
@@ -39,6 +41,29 @@ def listed_words(text: str) -> list[str]:
     found = dict.fromkeys(map(as_word, text.split(',')))
     found.pop('', None)
     return list(found)
+
+
+def prompted_words(text: str | Sequence[str]) -> list[str]:
+    """The words of one of MMDetection's text prompts, as one would say them.
+
+    Args:
+        text: 'cat . Red ball', of which each word comes once, or the words,
+            which keep their places.
+
+    Raises:
+        ValueError: There is no word in it, or one is empty.
+    """
+    if isinstance(text, str):
+        words = list(dict.fromkeys(map(as_word, PROMPT_STOP.split(text))))
+        words = [word for word in words if word]
+    else:
+        words = as_words(text)
+    if not words or '' in words:
+        raise UsageError(
+            f'the prompt {text!r} lacks a word to look for: write words with '
+            "a dot between them, as in 'cat . red ball'"
+        )
+    return words
 
 
 def as_words(names: Sequence[str]) -> list[str]:

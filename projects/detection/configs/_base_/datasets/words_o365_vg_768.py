@@ -3,7 +3,7 @@
 # validation. data/ holds the three as their authors hand them out.
 lvis = 'data/lvis/lvis_v1_val.json'
 rare = dict(frequency='r', annotations=lvis)
-load = dict(type='LoadImageFromNDArray')
+load = dict(type='LoadImageFromFile')
 one = [
     load,
     dict(type='LoadAnnotations', with_bbox=True),
@@ -13,7 +13,7 @@ pack = dict(
     type='PackDetInputs',
     meta_keys=(
         *('img_id', 'ori_shape', 'img_shape', 'scale_factor'),
-        *('words', 'incomplete', 'report'),
+        *('words', 'text', 'incomplete', 'report'),
     ),
 )
 objects365 = dict(

@@ -1,12 +1,12 @@
 # Drawn scenes on disk, 64 x 64 pixels, words such as 'red circle'.
 # tools/prepare_data.py scenes data/scenes draws them.
-load = dict(type='LoadImageFromNDArray')
+load = dict(type='LoadImageFromFile')
 resize = dict(type='Resize', scale=(64, 64), keep_ratio=True)
 pack = dict(
     type='PackDetInputs',
     meta_keys=(
         *('img_id', 'ori_shape', 'img_shape', 'scale_factor'),
-        *('words', 'incomplete', 'report'),
+        *('words', 'text', 'incomplete', 'report'),
     ),
 )
 train_dataloader = dict(
