@@ -1,7 +1,7 @@
 # A detector by words, a small ViT on drawn scenes of 64 pixels: 2400 updates
-# of 16 pictures, five minutes on two cores. Two shapes, and ten pairs of a
-# colour and a shape, are never boxed in training; they are asked for by name
-# at test. Expect few things found: it is far from its end by then.
+# of 16 pictures, 16 minutes on one core. Two shapes, and ten pairs of a colour
+# and a shape, are never boxed in training; they are asked for by name at test.
+# Expect few things found: it is far from its end by then.
 _base_ = [
     '_base_/default_runtime.py',
     '_base_/models/words_vitmini.py',
