@@ -72,6 +72,9 @@ class CocoBoxes(CocoDataset):
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """All pictures; run lengths are refused where polygons are wanted."""
+        # Not sooner: MMDetection asks for no more than colours where there
+        # are no data (lazy_init).
+        self._find_files()
         rows = super().load_data_list()
         wants_polygons = any(
             getattr(own, 'with_mask', False) and not own.poly2mask
@@ -122,9 +125,8 @@ class CocoBoxes(CocoDataset):
                 row = step(row)
         return row
 
-    def _join_prefix(self) -> None:
-        """As mmengine's; the files must be there, archives get a prefix."""
-        super()._join_prefix()
+    def _find_files(self) -> None:
+        """The files must be there; archives get a prefix."""
         place = self.data_prefix.get('img', '')
         for what, path in (('annotations', self.ann_file), ('images', place)):
             if '://' not in path and not Path(path).exists():

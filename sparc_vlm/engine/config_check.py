@@ -20,6 +20,7 @@ from sparc_vlm.engine.config_fit import check_fit
 from sparc_vlm.engine.config_overrides import (
     check_overrides,
     check_untyped,
+    with_tests,
 )
 from sparc_vlm.engine.config_types import (
     registries_at,
@@ -121,8 +122,9 @@ def load_config(
         raise ConfigError(
             f'{path} is no valid config: {kind}: {error}'
         ) from None
-    check_overrides(cfg, options or {})
-    cfg.merge_from_dict(options or {})
+    options = with_tests(cfg, options or {})
+    check_overrides(cfg, options)
+    cfg.merge_from_dict(options)
     return cfg
 
 

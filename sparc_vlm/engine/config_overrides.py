@@ -5,6 +5,7 @@ mmengine merges any key; one that nothing reads would be silently ignored.
 
 from __future__ import annotations
 
+import copy
 import inspect
 from argparse import ArgumentParser, Namespace
 from typing import Any
@@ -101,6 +102,33 @@ def check_overrides(cfg: Config, options: dict[str, Any]) -> None:
     content = cfg.to_dict()
     for key, value in options.items():
         _check(content, key, value, options)
+
+
+def with_tests(cfg: Config, options: dict[str, Any]) -> dict[str, Any]:
+    """Overrides of validation, for tests as well where they are the same.
+
+    Else a config that tests as it validates would test on other data.
+
+    Args:
+        cfg: The config, as it was read.
+        options: Dotted keys and values; what they say of tests is final.
+
+    Returns:
+        These overrides, and those that follow.
+    """
+    fields = ('val_dataloader', 'val_evaluator')
+    alike = cfg.get('test_dataloader') and all(
+        cfg.get(field) == cfg.get(field.replace('val', 'test', 1))
+        for field in fields
+    )
+    if not alike or any(key.startswith('test_') for key in options):
+        return options
+    follow = {
+        key.replace('val', 'test', 1): copy.deepcopy(value)
+        for key, value in options.items()
+        if key.split('.')[0] in fields or (key == 'val_cfg' and value is None)
+    }
+    return options | follow
 
 
 def _check(

@@ -137,12 +137,15 @@ def test_a_transform_that_fails_is_no_broken_picture(drawn):
 
 def config(kind='CocoDataset'):
     data = dict(type=kind, data_root='x/', ann_file='y')
+    metric = dict(type='CocoMetric', ann_file='y')
     return Config(
         dict(
             model=dict(heads=[dict(num_classes=80), dict(num_classes=80)]),
             train_dataloader=dict(dataset=data),
             val_dataloader=dict(dataset=data),
-            val_evaluator=dict(type='CocoMetric', ann_file='y'),
+            val_evaluator=metric,
+            test_dataloader=dict(dataset=data),
+            test_evaluator=metric,
         )
     )
 
@@ -158,6 +161,8 @@ def test_the_flag_points_data_and_heads_at_a_folder(zipped):
         assert data.ann_file == f'{zipped}/instances_{split}.json'
         assert data.data_prefix.img == f'{zipped}/images_{split}.zip'
     assert cfg.val_evaluator.ann_file.endswith('instances_val.json')
+    assert cfg.test_dataloader == cfg.val_dataloader
+    assert cfg.test_evaluator == cfg.val_evaluator
 
 
 def test_held_out_pictures_may_come_from_elsewhere(drawn, zipped):
@@ -220,7 +225,7 @@ def test_classes_are_compared_with_those_of_the_config_too(drawn, tmp_path):
     use_boxes(cfg, [], f'coco:{folder}')
     # a detector by words may be asked for others
     words = Config(dict(cfg, model=dict(type='WordDetector')))
-    for split in ('train', 'val'):
+    for split in ('train', 'val', 'test'):
         words[f'{split}_dataloader'].dataset = dict(type='sparc_vlm.WordBoxes')
     use_boxes(words, [f'coco:{drawn}'], f'coco:{folder}')
     assert words.val_dataloader.dataset.annotations == str(file)

@@ -23,3 +23,5 @@ val_dataloader = dict(
     )
 )
 val_evaluator = dict(ann_file='data/coco2k/annotations/instances_val.json')
+test_dataloader = val_dataloader
+test_evaluator = val_evaluator

@@ -13,3 +13,4 @@ train_dataloader = dict(
 val_dataloader = dict(
     dataset=dict(pipeline=[_base_.load, *square, dict(type='PackDetInputs')])
 )
+test_dataloader = val_dataloader

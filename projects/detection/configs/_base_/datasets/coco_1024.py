@@ -59,4 +59,7 @@ val_evaluator = dict(
     ann_file='data/coco/annotations/instances_val2017.json',
 )
 val_cfg = dict(type='ValLoop')
+test_dataloader = val_dataloader
+test_evaluator = val_evaluator
+test_cfg = dict(type='TestLoop')
 custom_hooks = [dict(type='NumClassCheckHook')]

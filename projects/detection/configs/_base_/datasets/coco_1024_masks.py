@@ -9,3 +9,4 @@ train_dataloader = dict(
     dataset=dict(pipeline=[_base_.load, masks, *_base_.augment])
 )
 val_evaluator = dict(metric=['bbox', 'segm'])
+test_evaluator = val_evaluator

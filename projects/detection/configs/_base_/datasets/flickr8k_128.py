@@ -8,3 +8,5 @@ val_dataloader = dict(
     dataset=dict(data_root='data/flickr8k', ann_file='instances_val.json')
 )
 val_evaluator = dict(ann_file='data/flickr8k/instances_val.json')
+test_dataloader = val_dataloader
+test_evaluator = val_evaluator

@@ -36,4 +36,7 @@ val_evaluator = dict(
     type='CocoMetric', ann_file='data/scenes/annotations/instances_val.json'
 )
 val_cfg = dict(type='ValLoop')
+test_dataloader = val_dataloader
+test_evaluator = val_evaluator
+test_cfg = dict(type='TestLoop')
 custom_hooks = [dict(type='NumClassCheckHook')]

@@ -5,3 +5,4 @@ train_dataloader = dict(
     dataset=dict(pipeline=[_base_.load, masks, _base_.resize, *_base_.augment])
 )
 val_evaluator = dict(metric=['bbox', 'segm'])
+test_evaluator = val_evaluator

@@ -41,3 +41,5 @@ val_dataloader = dict(
     ),
 )
 val_evaluator = dict(ann_file='data/flickr8k/instances_val.json')
+test_dataloader = val_dataloader
+test_evaluator = val_evaluator

@@ -74,4 +74,7 @@ val_dataloader = dict(
 )
 val_evaluator = dict(type='LVISMetric', ann_file=lvis)
 val_cfg = dict(type='ValLoop')
+test_dataloader = val_dataloader
+test_evaluator = val_evaluator
+test_cfg = dict(type='TestLoop')
 custom_hooks = [dict(type='sparc_vlm.PictureReportHook')]
