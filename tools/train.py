@@ -189,6 +189,12 @@ def build_runner(args: argparse.Namespace, console: Console) -> SparcRunner:
     keep_features(cfg, say)
     if cfg.get('tokenizer'):
         use_tokenizer(cfg, cfg.work_dir, say)
+    if cfg.get('default_scope') == 'mmdet':
+        # Not for everyone: MMDetection takes seconds to import.
+        from sparc_vlm.detection.export import use_export
+
+        for line in use_export(cfg):
+            say(line)
     if cfg.model.get('language'):
         # Not for everyone: transformers takes seconds to import.
         from sparc_vlm.captioning.recipe import use_captioner

@@ -7,11 +7,8 @@ that a config of MMDetection needs `custom_imports` of it and no more.
 import sparc_vlm  # noqa: F401 (stand-ins and registries before mmdet)
 from sparc_vlm.detection.boxes import CocoBoxes
 from sparc_vlm.detection.detector import Detections, LoadedDetector
-from sparc_vlm.detection.folder import (
-    DetectorExportHook,
-    load,
-    save,
-)
+from sparc_vlm.detection.export import DetectorExportHook
+from sparc_vlm.detection.folder import load, save
 from sparc_vlm.detection.loop import BoxLoop
 from sparc_vlm.detection.simple_fpn import SimpleFeaturePyramid
 from sparc_vlm.detection.tasks import BoxAP, WordAP

@@ -14,17 +14,14 @@ from typing import Any
 import mmdet.datasets.transforms
 import mmdet.models  # noqa: F401 (registers them, as the line above)
 from mmdet.registry import MODELS, TASK_UTILS, TRANSFORMS
-from mmengine.config import Config, ConfigDict
+from mmengine.config import ConfigDict
 from mmengine.registry import DefaultScope
-from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from sparc_vlm import hub
 from sparc_vlm.detection.detector import SCOPE, LoadedDetector
 from sparc_vlm.devices import find_device
-from sparc_vlm.engine import ConfigError
 from sparc_vlm.files import write_json
-from sparc_vlm.registry import HOOKS
 from sparc_vlm.weights import WeightsError, load_into, read_weights
 
 PART = 'detector'
@@ -107,79 +104,6 @@ def load(path: str | Path, device: str = 'cpu') -> LoadedDetector:
     load_into(model, read_weights(path if is_weights else folder))
     model.to(place).eval()
     return detector
-
-
-@HOOKS.register_module()
-class DetectorExportHook(hub.ExportHook):
-    """Keeps `<work_dir>/model`, which `load` takes, up to date.
-
-    As `ExportHook` does for pretraining; the transforms of `test_dataloader`
-    are those of the folder.
-
-    Args:
-        folder: Name of the folder in the work folder.
-    """
-
-    def before_train(self, runner: Runner) -> None:
-        """Makes sure, before any work, that there is all that is written.
-
-        Raises:
-            ConfigError: The config has no test data, or the training data
-                have no names of classes.
-        """
-        inference_pipeline(runner.cfg)
-        _classes(runner)
-
-    def _write(
-        self,
-        runner: Runner,
-        model: nn.Module,
-        folder: Path,
-        weights: dict[str, Tensor] | None,
-    ) -> None:
-        """Writes the folder of a detector."""
-        save(
-            model,
-            folder,
-            runner.cfg.model.to_dict(),
-            inference_pipeline(runner.cfg),
-            _classes(runner),
-            weights,
-        )
-
-
-def inference_pipeline(cfg: Config) -> list[dict[str, Any]]:
-    """Configs of the transforms of a recipe's test data.
-
-    Raises:
-        ConfigError: The recipe has neither test nor validation data.
-    """
-    for stage in ('test', 'val'):
-        dataset = (cfg.get(f'{stage}_dataloader') or {}).get('dataset') or {}
-        # A data set may be wrapped into others.
-        while 'pipeline' not in dataset and 'dataset' in dataset:
-            dataset = dataset['dataset']
-        if dataset.get('pipeline'):
-            return [dict(step) for step in dataset['pipeline']]
-    raise ConfigError(
-        'the detector cannot be exported, since nothing says what a picture '
-        'goes through: give the recipe a test_dataloader'
-    )
-
-
-def _classes(runner: Runner) -> Sequence[str]:
-    """What a detector by words has been told, or the training data name."""
-    model = getattr(runner, 'bare_model', runner.model)
-    if hasattr(model, 'words'):
-        return model.words or ()
-    dataset = runner.train_loop.dataloader.dataset
-    classes = getattr(dataset, 'metainfo', {}).get('classes')
-    if not classes:
-        raise ConfigError(
-            'the detector cannot be exported, since its training data have '
-            'no names of classes: set metainfo=dict(classes=[...])'
-        )
-    return classes
 
 
 def _build(cfg: dict[str, Any], folder: Path) -> nn.Module:

@@ -13,7 +13,7 @@ from pycocotools import mask as coco_mask
 
 import sparc_vlm
 from sparc_vlm import detection
-from sparc_vlm.detection.folder import inference_pipeline
+from sparc_vlm.detection.export import inference_pipeline
 from sparc_vlm.engine import ConfigError
 from sparc_vlm.errors import UsageError
 from sparc_vlm.weights import WeightsError

@@ -6,11 +6,13 @@ import re
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 from safetensors.torch import save_file
 
+from sparc_vlm.detection.export import use_export
 from sparc_vlm.models.encoders import SparcViT
 from tests.test_detection.recipes import CONFIGS, arguments
-from tools import train
+from tools import detect, train
 
 README = CONFIGS.parent / 'README.md'
 CHECKPOINT = 'sparc/model'
@@ -50,7 +52,7 @@ def test_the_swap_is_five_lines():
 
 
 @pytest.mark.usefixtures('fresh')
-def test_the_swap_trains_from_a_checkpoint(tmp_path, drawn):
+def test_the_swap_trains_from_a_checkpoint(tmp_path, drawn, capfd):
     vision = SparcViT('mini', img_size=32)
     vision.init_weights()
     start = tmp_path / 'start.safetensors'
@@ -73,6 +75,29 @@ def test_the_swap_trains_from_a_checkpoint(tmp_path, drawn):
     assert f'weights of SparcViT: {count} of {count} keys matched' in log
     assert 'coco/bbox_mAP: ' in log
     assert list(Path(tmp_path / 'run').glob('epoch_1.pth'))
+    assert 'no DetectorExportHook, so one is added' in capfd.readouterr().err
+    picture = str(drawn / 'images_val' / '00000000.png')
+    given = [str(tmp_path / 'run'), picture, '--out', str(tmp_path / 'out')]
+    assert detect.main([*given, '--threshold', '0']) == 0
+    found = re.search(r': (\d+) found, \w+ \w+ ', capfd.readouterr().out)
+    assert int(found[1]) > 0
+
+
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {'custom_hooks': [dict(type='sparc_vlm.DetectorExportHook')]},
+        {'default_hooks': dict(export=None)},
+        {'model': dict(type='DetDataPreprocessor')},
+    ],
+)
+def test_nothing_is_added_where_it_is_there_or_unwanted(changes):
+    plain = dict(default_scope='mmdet', model=dict(type='FasterRCNN'))
+    cfg = Config(plain | changes)
+    before = cfg.to_dict()
+    assert use_export(cfg) == []
+    assert cfg.to_dict() == before
+    assert use_export(Config(plain))
 
 
 def test_the_readme_lists_every_recipe():
