@@ -19,6 +19,8 @@ from sparc_vlm.engine.config_error import ConfigError
 from sparc_vlm.registry import MODELS
 
 CPU_BATCH = 32
+PAIRS = 'pairs'
+"""What a batch is counted in unless `auto_batch.unit` says otherwise."""
 USABLE = 0.8
 """Share of the free memory to plan with; the rest is fragmentation."""
 TRAINING_BYTES = 16
@@ -71,7 +73,10 @@ def fit_batch(
     """Sets the batch per device and the learning rate.
 
     Reads `auto_batch=dict(global_batch_size=...)`: the batch that the
-    learning rate was chosen for. A `batch_size` that the loaders already
+    learning rate was chosen for, in pairs, or in what `unit='pictures'` says:
+    then there are no negatives, each round counts as one of `max_iters`, as
+    mmengine's own loops have it, and the loader must have a `batch_size`. A
+    `batch_size` that the loaders already
     have is taken as the user's; where it is None, a CPU takes 32 pairs and a
     GPU the largest power of two whose estimated memory fits, in no case more
     than its share of the stated batch. With `model.micro_batch`, memory is
@@ -97,12 +102,18 @@ def fit_batch(
         what it means. Without `auto_batch`: the config as it was, no lines.
 
     Raises:
-        ConfigError: The stated batch cannot be shared out evenly, or not
-            even a batch of two fits.
+        ConfigError: The stated batch cannot be shared out evenly, not even
+            a batch of two fits, nobody says how many pictures fit, or
+            mmengine is to scale the rate, too.
     """
     cfg = copy.deepcopy(cfg)
     if not cfg.get('auto_batch'):
         return cfg, []
+    if (cfg.get('auto_scale_lr') or {}).get('enable'):
+        raise ConfigError(
+            'auto_scale_lr.enable: auto_batch scales the learning rate '
+            'already, so leave one of them out (auto_batch=None)'
+        )
     stated = cfg.auto_batch['global_batch_size']
     rounds = (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
     shares = world_size * rounds
@@ -116,6 +127,11 @@ def fit_batch(
         )
     chosen = given.pop()
     if chosen is None:
+        if cfg.auto_batch.get('unit', PAIRS) != PAIRS:
+            raise ConfigError(
+                'train_dataloader.batch_size: set it, since how many '
+                f'{cfg.auto_batch.unit} fit is estimated for no such model'
+            )
         if keep or cfg.model.get('micro_batch'):
             chosen = _share(stated, world_size, rounds)
         else:
@@ -123,7 +139,7 @@ def fit_batch(
     for loader in loaders:
         loader['batch_size'] = chosen
     fitted = chosen * shares
-    lines = [_batch_line(chosen, world_size, rounds, stated, free_bytes)]
+    lines = [_batch_line(cfg, chosen, world_size, rounds, free_bytes)]
     if fitted != stated and not keep:
         lines.append(_scale_rate(cfg, math.sqrt(fitted / stated)))
     if fitted != stated or rounds > 1:
@@ -209,17 +225,19 @@ def _largest(
 
 
 def _batch_line(
+    cfg: Config,
     batch: int,
     world_size: int,
     rounds: int,
-    stated: int,
     free_bytes: int | None,
 ) -> str:
+    stated = cfg.auto_batch['global_batch_size']
+    unit = cfg.auto_batch.get('unit', PAIRS)
     kind = 'CPU process' if free_bytes is None else 'GPU'
     total = batch * world_size * rounds
     times = f' in {rounds} rounds' if rounds > 1 else ''
     return (
-        f'batch: {total} pairs ({batch} on each of {world_size} {kind}'
+        f'batch: {total} {unit} ({batch} on each of {world_size} {kind}'
         f'{"es" if kind != "GPU" and world_size > 1 else ""}'
         f'{"s" if kind == "GPU" and world_size > 1 else ""}{times}), '
         f'the recipe states {stated}'
@@ -245,16 +263,23 @@ def _meaning(
     cfg: Config, fitted: int, stated: int, datasets: int, rounds: int
 ) -> list[str]:
     steps = cfg.train_cfg.get('max_iters')
-    lines = [
-        f'meaning: {fitted // rounds - 1} negatives for each row of the '
-        f'global loss instead of {stated - 1}'
-    ]
-    if steps and fitted != stated:
-        seen, planned = (steps * size * datasets for size in (fitted, stated))
-        lines[0] += (
-            f', and {_short(seen)} pairs seen in {steps} updates instead of '
+    unit = cfg.auto_batch.get('unit', PAIRS)
+    parts, taken = [], fitted
+    if unit == PAIRS:
+        parts.append(
+            f'{fitted // rounds - 1} negatives for each row of the global '
+            f'loss instead of {stated - 1}'
+        )
+    else:
+        taken //= rounds
+    if steps and taken != stated:
+        seen, planned = (steps * size * datasets for size in (taken, stated))
+        parts.append(
+            f'{_short(seen)} {unit} seen in {steps} '
+            f'{"updates" if taken == fitted else "rounds"} instead of '
             f'{_short(planned)}'
         )
+    lines = [f'meaning: {", and ".join(parts)}'] if parts else []
     if fitted // rounds < stated:
         lines.append("do not expect the paper's numbers from this run")
     return lines

@@ -40,7 +40,7 @@ FREE = ('custom_keys', 'dist_cfg', 'metainfo', 'mp_cfg', 'paramwise_cfg')
 """Dicts whose keys a user may add to."""
 
 UNTYPED = {
-    'auto_batch': ('global_batch_size',),
+    'auto_batch': ('global_batch_size', 'unit'),
     'clip_grad': ('type', 'max_norm', 'norm_type', 'clip_value', 'foreach'),
     'env_cfg': ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'),
     'randomness': ('seed', 'diff_rank_seed', 'deterministic'),

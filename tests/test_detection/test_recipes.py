@@ -12,6 +12,7 @@ from mmdet.registry import DATASETS
 from mmdet.structures.mask import PolygonMasks
 
 from sparc_vlm.engine import load_config, read_checkpoint
+from sparc_vlm.engine.batch_fit import fit_batch
 from sparc_vlm.errors import UsageError
 from tests.test_configs import comment
 from tests.test_detection.recipes import (
@@ -74,8 +75,14 @@ def test_says_what_it_trains(name):
     said = comment(CONFIGS / f'{name}.py')
     detector = re.split('_vit|_efficient', name)[0]
     assert said.startswith(f'{DETECTORS[detector]}, ')
-    steps = load_config(CONFIGS / f'{name}.py').train_cfg.max_iters
-    assert f'{steps:,} updates' in said
+    cfg = load_config(CONFIGS / f'{name}.py')
+    assert f'{cfg.train_cfg.max_iters:,} updates' in said
+    batch = cfg.auto_scale_lr.base_batch_size
+    assert f'updates of {batch} pictures' in said.replace('\n', ' ')
+    # Full scale only is fitted to the machine.
+    is_full = 'vitb16' in name
+    assert bool(fit_batch(cfg)[1]) == is_full
+    assert is_full or batch == cfg.train_dataloader.batch_size
     assert re.search(r'scenes|COCO|Flickr8k', said)
     assert ('minutes' in said) != ('no number to expect' in said)
 
@@ -114,6 +121,30 @@ def test_full_scale_is_vitdets(name):
     assert (resize.scale, resize.ratio_range) == ((1024, 1024), (0.1, 2.0))
     assert resize.keep_ratio
     assert crop.crop_size == (1024, 1024)
+
+
+@pytest.mark.parametrize(
+    ('name', 'stated'),
+    [('dino_vitb16_coco', 64), (f'{WORDS}vitb16_o365_vg', 256)],
+)
+def test_fewer_devices_change_the_rate_and_say_so(name, stated):
+    cfg = load_config(CONFIGS / f'{name}.py')
+    batch = cfg.train_dataloader.batch_size
+    rate = cfg.optim_wrapper.optimizer.lr
+    steps = cfg.train_cfg.max_iters
+    fitted, lines = fit_batch(cfg, stated // batch, 2**36)
+    assert fitted.to_dict() == cfg.to_dict()
+    assert len(lines) == 1 and f'{stated} pictures ({batch} on' in lines[0]
+    fitted, lines = fit_batch(cfg, 2, 2**36)
+    share = 2 * batch / stated
+    assert fitted.optim_wrapper.optimizer.lr == pytest.approx(
+        rate * share**0.5
+    )
+    said = '\n'.join(lines)
+    assert f'the recipe states {stated}' in said
+    assert re.search(rf'million pictures seen in {steps} updates', said)
+    assert 'negatives' not in said
+    assert cfg.auto_scale_lr == dict(enable=False, base_batch_size=stated)
 
 
 @pytest.mark.parametrize('detector', DETECTORS)

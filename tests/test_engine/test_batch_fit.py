@@ -143,6 +143,43 @@ def test_several_rounds_share_the_batch_but_not_the_negatives():
         fit_batch(stated, world_size=3, keep=True)
 
 
+def pictures(**changes):
+    cfg = recipe(**changes)
+    cfg.auto_batch = dict(global_batch_size=64, unit='pictures')
+    return cfg
+
+
+def test_pictures_have_no_negatives_and_rounds_take_their_share_of_them():
+    stated = pictures(batch_size=4)
+    cfg, lines = fit_batch(stated, world_size=2, free_bytes=80 * GIB)
+    assert cfg.optim_wrapper.optimizer.lr == pytest.approx(
+        9e-4 * math.sqrt(8 / 64)
+    )
+    text = '\n'.join(lines)
+    assert 'batch: 8 pictures (4 on each of 2 GPUs)' in text
+    assert (
+        'meaning: 1.6 million pictures seen in 200000 updates instead of '
+        '12.8 million' in text
+    )
+    assert 'pairs' not in text and 'negatives' not in text
+    stated.optim_wrapper.accumulative_counts = 8
+    cfg, lines = fit_batch(stated, world_size=2, free_bytes=80 * GIB)
+    assert cfg.optim_wrapper.optimizer.lr == 9e-4
+    assert '1.6 million pictures seen in 200000 rounds' in '\n'.join(lines)
+
+
+def test_a_batch_of_pictures_must_be_given():
+    with pytest.raises(ConfigError, match='batch_size: set it.*pictures fit'):
+        fit_batch(pictures(), free_bytes=80 * GIB)
+
+
+def test_the_rate_is_scaled_once():
+    cfg = pictures(batch_size=4)
+    cfg.auto_scale_lr = dict(enable=True, base_batch_size=64)
+    with pytest.raises(ConfigError, match='auto_batch scales the learning'):
+        fit_batch(cfg)
+
+
 @pytest.mark.parametrize('free_bytes', [None, 8 * GIB])
 def test_with_micro_batches_the_stated_batch_is_taken(free_bytes):
     cfg, lines = fit_batch(recipe(micro_batch=64), free_bytes=free_bytes)

@@ -8,3 +8,4 @@ _base_ = [
 ]
 train_cfg = dict(max_iters=1200, val_interval=1200)
 train_dataloader = dict(batch_size=4)
+auto_scale_lr = dict(base_batch_size=4)

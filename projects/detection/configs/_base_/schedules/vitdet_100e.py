@@ -1,6 +1,9 @@
 # ViTDet's schedule: about 100 epochs of COCO in batches of 64, AdamW, layer
-# decay 0.7, two steps down at the end.
+# decay 0.7, two steps down at the end. With another batch, tools/train.py has
+# the rate follow its root, and MMDetection's own, where asked to, the ratio.
 train_cfg = dict(type='sparc_vlm.BoxLoop', max_iters=184375, val_interval=5000)
+auto_batch = dict(global_batch_size=64, unit='pictures')
+auto_scale_lr = dict(enable=False, base_batch_size=64)
 optim_wrapper = dict(
     type='sparc_vlm.AutocastOptimWrapper',
     constructor='sparc_vlm.LayerDecayConstructor',

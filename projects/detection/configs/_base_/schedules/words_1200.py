@@ -1,6 +1,8 @@
 # 1200 updates of 16 pictures, AdamW, cosine, meant for two cores. The image
 # encoder learns at 0.3 of the heads' rate, the text encoder at a tenth.
 _base_ = 'words_140k.py'
+auto_batch = None
+auto_scale_lr = dict(base_batch_size=16)
 train_cfg = dict(max_iters=1200, val_interval=1200)
 optim_wrapper = dict(
     optimizer=dict(lr=1e-3),

@@ -1,6 +1,9 @@
 # OWL-ViT's schedule for ViT-B/16: 140k updates of 256 pictures, AdamW, cosine.
-# The text encoder learns 25 times more slowly.
+# The text encoder learns 25 times more slowly. With another batch the rate
+# follows its root.
 train_cfg = dict(type='sparc_vlm.BoxLoop', max_iters=140000, val_interval=5000)
+auto_batch = dict(global_batch_size=256, unit='pictures')
+auto_scale_lr = dict(enable=False, base_batch_size=256)
 optim_wrapper = dict(
     type='sparc_vlm.AutocastOptimWrapper',
     constructor='sparc_vlm.GroupingConstructor',
