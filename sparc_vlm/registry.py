@@ -85,6 +85,8 @@ LOADERS = Registry(
     locations=['sparc_vlm.datasets'],
 )
 
+METRICS = Registry('metric', parent=parents.METRICS, scope='sparc_vlm')
+
 for _parent in (
     parents.FUNCTIONS,
     parents.LOG_PROCESSORS,

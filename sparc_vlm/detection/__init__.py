@@ -10,6 +10,7 @@ from sparc_vlm.detection.detector import Detections, LoadedDetector
 from sparc_vlm.detection.export import DetectorExportHook
 from sparc_vlm.detection.folder import load, save
 from sparc_vlm.detection.loop import BoxLoop
+from sparc_vlm.detection.outline_metric import OutlineMetric
 from sparc_vlm.detection.simple_fpn import SimpleFeaturePyramid
 from sparc_vlm.detection.tasks import BoxAP, WordAP
 from sparc_vlm.detection.words import (
@@ -32,6 +33,7 @@ __all__ = [
     'DetectorExportHook',
     'GridMosaic',
     'LoadedDetector',
+    'OutlineMetric',
     'PictureReportHook',
     'SampleWords',
     'SimpleFeaturePyramid',

@@ -40,7 +40,8 @@ class CocoBoxes(CocoDataset):
     Classes are those of the file, or some of them, in its order. Pictures
     are in a folder or in a zip or tar file. One that cannot be read is said,
     and replaced: while training by another, while testing by a grey one of its
-    size, so that what was on it counts as not found.
+    size, so that what was on it counts as not found. An object without an
+    outline, as crowds may be, is passed over where the pipeline takes masks.
 
     Args:
         **kwargs: As MMDetection's `CocoDataset`: `ann_file`, `data_root`,
@@ -49,8 +50,9 @@ class CocoBoxes(CocoDataset):
 
     Raises:
         FileNotFoundError: There is no such file, or there are no pictures.
-        ValueError: The file lacks a class that was asked for, or has run
-            lengths where the pipeline takes polygons only.
+        ValueError: The file lacks a class that was asked for; or where the
+            pipeline takes masks, it has none, or has run lengths and the
+            pipeline takes polygons only.
     """
 
     METAINFO: dict[str, Any] = {}
@@ -76,10 +78,14 @@ class CocoBoxes(CocoDataset):
         # are no data (lazy_init).
         self._find_files()
         rows = super().load_data_list()
-        wants_polygons = any(
-            getattr(own, 'with_mask', False) and not own.poly2mask
+        loaders = [
+            own
             for own in self.pipeline.transforms
-        )
+            if getattr(own, 'with_mask', False)
+        ]
+        if loaders:
+            self._outline([one for row in rows for one in row['instances']])
+        wants_polygons = any(not own.poly2mask for own in loaders)
         # Without a word MMDetection would train on none of these.
         if wants_polygons and any(
             isinstance(instance.get('mask'), dict)
@@ -92,6 +98,26 @@ class CocoBoxes(CocoDataset):
                 'takes polygons only: give LoadAnnotations poly2mask=True'
             )
         return rows
+
+    def _outline(self, objects: list[dict[str, Any]]) -> None:
+        """Has what is without an outline ignored, within its box."""
+        without = [one for one in objects if 'mask' not in one]
+        if without and len(without) == len(objects):
+            raise UsageError(
+                f'{self.ann_file} has boxes only, and the pipeline takes '
+                'masks: give each object its segmentation, or train a '
+                'detector of boxes'
+            )
+        count = sum(not one['ignore_flag'] for one in without)
+        if count:
+            print_log(
+                f'{self.ann_file}: {count} of {len(objects)} objects have no '
+                'outline and are passed over',
+                'current',
+                logging.WARNING,
+            )
+        for one in without:
+            one |= dict(mask=corners(*one['bbox']), ignore_flag=1)
 
     def prepare_data(self, idx: int) -> Any:
         """A picture through the pipeline; None for one to be replaced.
@@ -133,6 +159,13 @@ class CocoBoxes(CocoDataset):
                 raise MissingFileError(f'no {what} at {path}: nothing there')
         if Path(place).is_file():
             self.data_prefix['img'] = f'{PREFIX}://{place}'
+
+
+def corners(
+    left: float, top: float, right: float, bottom: float
+) -> list[list[float]]:
+    """A box as an outline in COCO's layout, a polygon."""
+    return [[left, top, right, top, right, bottom, left, bottom]]
 
 
 def _complete(content: dict[str, Any], path: str) -> None:

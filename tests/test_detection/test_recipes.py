@@ -78,7 +78,7 @@ def test_says_what_it_trains(name):
     cfg = load_config(CONFIGS / f'{name}.py')
     assert f'{cfg.train_cfg.max_iters:,} updates' in said
     batch = cfg.auto_scale_lr.base_batch_size
-    assert f'updates of {batch} pictures' in said.replace('\n', ' ')
+    assert f'updates of {batch} pictures' in said
     # Full scale only is fitted to the machine.
     is_full = 'vitb16' in name
     assert bool(fit_batch(cfg)[1]) == is_full
@@ -91,6 +91,9 @@ def test_says_what_it_trains(name):
 def test_each_detector_comes_in_full_and_small(detector):
     assert f'{detector}_vitb16_coco' in NAMES
     assert f'{detector}_vitmini_scenes' in NAMES
+    assert f'{detector}_vitsmall_coco2k' in NAMES
+    polygons = detector == 'mask_rcnn'  # of nouns there are none
+    assert (f'{detector}_vitsmall_flickr8k' in NAMES) != polygons
 
 
 def test_every_part_is_used():

@@ -8,5 +8,5 @@ masks = dict(
 train_dataloader = dict(
     dataset=dict(pipeline=[_base_.load, masks, *_base_.augment])
 )
-val_evaluator = dict(metric=['bbox', 'segm'])
+val_evaluator = dict(type='sparc_vlm.OutlineMetric', metric=['bbox', 'segm'])
 test_evaluator = val_evaluator
