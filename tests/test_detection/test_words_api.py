@@ -10,7 +10,7 @@ import torch
 from mmdet.apis import DetInferencer, inference_detector, init_detector
 
 from sparc_vlm.detection import LoadedDetector
-from sparc_vlm.detection.folder import inference_pipeline
+from sparc_vlm.detection.export import inference_pipeline
 from sparc_vlm.engine import load_config
 from sparc_vlm.errors import UsageError
 from tests.test_detection.tiny_detectors import picture
@@ -25,7 +25,6 @@ pytestmark = pytest.mark.usefixtures('fresh')
 def cfg(tmp_path):
     """Of the recipe, none of whose data are there."""
     cfg = load_config(FOLDER / 'words_vitmini_scenes.py')
-    cfg.test_dataloader = cfg.val_dataloader
     cfg.model.encoders.tokenizer = dict(path=str(tokenizer(tmp_path)))
     return cfg
 
