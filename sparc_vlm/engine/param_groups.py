@@ -21,7 +21,11 @@ from sparc_vlm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class GroupingConstructor(DefaultOptimWrapperConstructor):
-    """mmengine's constructor, `paramwise_cfg` and all, with fewer groups."""
+    """mmengine's constructor, `paramwise_cfg` and all, with fewer groups.
+
+    Weights that two modules share, as RTMDet's heads do, are updated once, by
+    the settings of the first, whatever `bypass_duplicate` says.
+    """
 
     def add_params(
         self,
@@ -43,6 +47,7 @@ class GroupingConstructor(DefaultOptimWrapperConstructor):
             return
         with _without_a_line_each():
             super().add_params(params, module, prefix, **kwargs)
+        _drop_repeated(params)
         self.change_groups(params, module)
         params[:] = merge_groups(params)
         frozen = [p for p in module.parameters() if not p.requires_grad]
@@ -61,6 +66,15 @@ class GroupingConstructor(DefaultOptimWrapperConstructor):
             groups: One for each parameter; changed in place.
             model: The whole of it.
         """
+
+
+def _drop_repeated(groups: list[dict[str, Any]]) -> None:
+    """Leaves out, in place, groups of one parameter that was there before.
+
+    An optimizer would take as many steps as there are.
+    """
+    first = {id(group['params'][0]): group for group in reversed(groups)}
+    groups[:] = [g for g in groups if first[id(g['params'][0])] is g]
 
 
 def _describe(group: dict[str, Any]) -> str:

@@ -85,6 +85,31 @@ def test_the_update_is_the_same():
     torch.testing.assert_close(moved[0], moved[1], rtol=0, atol=0)
 
 
+@pytest.mark.parametrize(
+    'rule', [{'bias': dict(decay_mult=1.0)}, {'2.': dict(lr_mult=0.5)}]
+)
+def test_shared_weights_are_updated_once(rule):
+    moved = []
+    for constructor in (GroupingConstructor, None):
+        torch.manual_seed(0)
+        shared = nn.Linear(3, 3)
+        trained = nn.Sequential(
+            nn.Sequential(shared), nn.Tanh(), nn.Sequential(shared)
+        )
+        if constructor is None:
+            options = dict(lr=0.1, weight_decay=0.5)
+            optimizer = torch.optim.AdamW(trained.parameters(), **options)
+        else:
+            build = constructor(dict(WRAPPER), dict(custom_keys=rule))
+            optimizer = build(trained).optimizer
+        for _ in range(3):
+            optimizer.zero_grad()
+            trained(torch.ones(2, 3)).square().mean().backward()
+            optimizer.step()
+        moved.append(trained.state_dict())
+    torch.testing.assert_close(moved[0], moved[1], rtol=0, atol=0)
+
+
 @pytest.mark.parametrize('other', [dict(lr=1.0), dict(lr=0.5, extra=True)])
 def test_other_settings_stay_apart(other):
     first, second = dict(params=[1], lr=0.5), dict(params=[2], **other)
