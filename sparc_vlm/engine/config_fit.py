@@ -35,7 +35,10 @@ def check_fit(content: dict[str, Any]) -> None:
 
 
 def _check_schedule(content: dict[str, Any]) -> None:
-    """Whether every part of the schedule begins before it ends."""
+    """Whether every part of the schedule begins before it ends.
+
+    And whether it does, since a part that is too short does nothing.
+    """
     train = content.get('train_cfg') or {}
     steps = train.get('max_iters')
     parts = _schedule(content)
@@ -55,6 +58,14 @@ def _check_schedule(content: dict[str, Any]) -> None:
                 f'param_scheduler: {part["type"]} begins at {begin} and the '
                 f'run ends at {end}: shorten the warm-up before it too, '
                 f'{" ".join(shorter)} with N below {end}, or train longer'
+            )
+        # mmengine reaches the end of `end - begin - 1` updates.
+        goes_on = steps is None or steps > end
+        if part['type'] == 'LinearLR' and end - begin == 1 and goes_on:
+            raise ConfigError(
+                f'param_scheduler.{place}: a LinearLR of one update leaves '
+                f'the rate at {part.get("start_factor", 1 / 3):g} of itself '
+                'for good: end it an update later, or leave it out'
             )
 
 

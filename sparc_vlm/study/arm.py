@@ -227,7 +227,9 @@ def shortened(config: Config, steps: int) -> dict[str, Any]:
             if schedule.get(key):
                 lengths[f'param_scheduler.{place}.{key}'] = schedule[key]
     for key, length in lengths.items():
-        changes[key] = max(length * steps // full, 1)
+        # A warm-up of one update would never end.
+        least = 2 if key.startswith('param_') and steps > 2 else 1
+        changes[key] = max(length * steps // full, least)
     return changes
 
 

@@ -25,7 +25,7 @@ def small(name: str, steps: int = 1) -> dict[str, Any]:
     chosen = {
         'train_cfg.max_iters': steps,
         'train_cfg.val_interval': steps,
-        'param_scheduler.0.end': 1,
+        'param_scheduler.0.end': min(steps, 2),
         'train_dataloader.batch_size': 2,
         'train_dataloader.num_workers': 0,
         'val_dataloader.batch_size': 2,

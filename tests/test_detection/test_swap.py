@@ -18,7 +18,7 @@ README = CONFIGS.parent / 'README.md'
 CHECKPOINT = 'sparc/model'
 TINY = {
     'train_cfg.max_epochs': 1,
-    'param_scheduler.0.end': 1,
+    'param_scheduler.0.end': 2,
     'model.backbone.arch': 'mini',
     'model.neck.in_channels': 128,
     'model.roi_head.bbox_head.fc_out_channels': 32,

@@ -52,7 +52,7 @@ TINY = {
     'val_dataloader.num_workers': 0,
     'default_hooks.logger.interval': 1,
     'optim_wrapper.dtype': None,
-    'param_scheduler.0.end': 1,
+    'param_scheduler.0.end': 2,
     'param_scheduler.1.begin': 1,
 }
 """What makes a recipe a matter of a second."""

@@ -96,6 +96,10 @@ def test_an_override_may_change_the_class_it_speaks_to(tmp_path):
         ({'load_from': '/nowhere/x.pth'}, 'load_from: there is no /nowhere'),
         ({'train_cfg.max_iters': 2}, 'begins at 3 and the run ends at 2'),
         ({'train_cfg.max_iters': 2}, r'begin=N with N below 2, or train'),
+        (
+            {'param_scheduler.0.end': 1, 'param_scheduler.1.begin': 1},
+            'of one update leaves the rate at 0.1 of itself for good',
+        ),
         ({'optim_wrapper.optimizer.lr': -1}, 'AdamW: Invalid learning rate'),
         ({'optim_wrapper.optimizer.betas': 3}, 'optimizer: AdamW: '),
         ({'log_level': 'NOISE'}, 'no level NOISE; known are: CRITICAL'),

@@ -25,7 +25,7 @@ def test_a_recipe_is_shortened_with_its_schedule():
 
 
 @pytest.mark.parametrize(
-    ('stage', 'warm_up'), [(1, 1), (2, 1), (None, 2)], ids=str
+    ('stage', 'warm_up'), [(1, 2), (2, 2), (None, 2)], ids=str
 )
 def test_a_captioners_recipe_is_shortened(stage, warm_up):
     name = f'smollm2_vitmini_scenes_stage{stage}'
@@ -43,6 +43,12 @@ def test_a_captioners_recipe_is_shortened(stage, warm_up):
     # The cosine has no end of its own: it goes to that of the training.
     config.merge_from_dict(options)
     check_fit(config.to_dict())
+
+
+def test_the_shortest_warm_up_ends():
+    config = Config.fromfile(RECIPE)
+    for steps, end in ((2, 1), (3, 2), (30, 3)):
+        assert shortened(config, steps)['param_scheduler.0.end'] == end
 
 
 def test_validation_that_begins_late_does_so_in_proportion():

@@ -52,7 +52,7 @@ def options(name, steps=1, **more):
     """Overrides that make a recipe small enough for a test."""
     chosen = {
         'train_cfg.max_iters': steps,
-        'param_scheduler.0.end': 1,
+        'param_scheduler.0.end': min(steps, 2),
         'param_scheduler.1.begin': 0,
         'train_dataloader.batch_size': 4,
         'train_dataloader.num_workers': 0,
@@ -363,7 +363,7 @@ def test_ctrl_c_before_training_is_no_traceback(tmp_path, capfd, monkeypatch):
 
 def test_a_run_is_not_written_over_but_resumed(tmp_path, capfd):
     # a schedule that ends with the run would fix the run's length
-    end = {'param_scheduler.1.end': 3}
+    end = {'param_scheduler.0.end': 2, 'param_scheduler.1.end': 3}
     assert train.main(command(NAME, tmp_path, **end)) == 0
     words = (tmp_path / 'tokenizer/tokenizer.json').read_bytes()
     assert train.main(command(NAME, tmp_path, steps=2)) == 2
