@@ -59,9 +59,9 @@ def _check_schedule(content: dict[str, Any]) -> None:
                 f'run ends at {end}: shorten the warm-up before it too, '
                 f'{" ".join(shorter)} with N below {end}, or train longer'
             )
-        # mmengine reaches the end of `end - begin - 1` updates.
-        goes_on = steps is None or steps > end
-        if part['type'] == 'LinearLR' and end - begin == 1 and goes_on:
+        # mmengine counts `end - begin - 1` updates. Two in all are a trial.
+        matters = steps is None or steps > max(end, 2)
+        if part['type'] == 'LinearLR' and end - begin == 1 and matters:
             raise ConfigError(
                 f'param_scheduler.{place}: a LinearLR of one update leaves '
                 f'the rate at {part.get("start_factor", 1 / 3):g} of itself '

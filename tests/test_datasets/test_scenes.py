@@ -235,7 +235,8 @@ def test_full_captions_name_what_is_there_in_much_the_same_way():
             assert text.endswith(full.scene(index).background.phrase)
             faults = full.faults(index, text)
             assert not faults.invented
-            missed, shown = missed + faults.missed, shown + faults.shown
+            objects = faults.omissions['objects']
+            missed, shown = missed + objects.missed, shown + objects.shown
             lengths.append(len(text.split()))
     assert missed < 0.01 * shown
     assert 15 < np.mean(lengths) < 20 and np.std(lengths) < 6
