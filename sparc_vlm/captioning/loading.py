@@ -61,7 +61,6 @@ def build(path: str | Path, language: str | None = None) -> Captioner:
     path = Path(path).expanduser()
     folder = hub.model_folder(path)
     cfg, trained_with = _read(folder, language)
-    _check_adapter(cfg, folder)
     try:
         # Ours, whatever scope the caller's own runner has set.
         captioner = MODELS.build(dict(cfg, _scope_='sparc_vlm'))
@@ -104,7 +103,6 @@ def start_from(captioner: Captioner, path: str | Path) -> None:
         )
     folder = hub.model_folder(path)
     cfg, trained_with = _read(folder)
-    _check_adapter(cfg, folder)
     if cfg['language'].get('lora') and not captioner.language.has_lora:
         raise WeightsError(
             f'the language model of {folder} was tuned by low-rank layers: '
@@ -138,6 +136,11 @@ def _read(
             f'{folder} is damaged: {type(error).__name__} ({error}) on '
             f'reading {hub.CONFIG_FILE} and {LANGUAGE_FILE}'
         ) from error
+    if source.get('lora') and not (folder / ADAPTER).is_dir():
+        raise WeightsError(
+            f'{folder} has no {ADAPTER}/, though its language model was '
+            'tuned: copy the folder anew, all of it'
+        )
     if language is not None:
         source.update(path=str(language), gguf_file=None)
     locate_eyes(eyes, folder)
@@ -156,14 +159,6 @@ def locate_eyes(eyes: dict[str, Any], folder: Path) -> None:
         for key in ('checkpoint', 'path'):
             if part.get(key) == EYES:
                 part[key] = str(folder / EYES)
-
-
-def _check_adapter(cfg: dict[str, Any], folder: Path) -> None:
-    if cfg['language'].get('lora') and not (folder / ADAPTER).is_dir():
-        raise WeightsError(
-            f'{folder} has no {ADAPTER}/, though its language model was '
-            'tuned: copy the folder anew, all of it'
-        )
 
 
 def _check_eyes(

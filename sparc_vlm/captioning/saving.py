@@ -20,7 +20,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from safetensors.torch import save as serialise
 from torch import Tensor
@@ -118,7 +117,7 @@ class CaptionerExportHook(hub.ExportHook):
             checkpoint: What it holds.
         """
         meta = checkpoint.setdefault('meta', {})
-        meta['frozen_parts'] = _bare(runner).frozen_parts
+        meta['frozen_parts'] = runner.bare_model.frozen_parts
         super().before_save_checkpoint(runner, checkpoint)
 
     def after_load_checkpoint(
@@ -134,7 +133,7 @@ class CaptionerExportHook(hub.ExportHook):
             WeightsError: They are not those that it was trained with.
         """
         wanted = checkpoint.get('meta', {}).get('frozen_parts', {})
-        for part, own in _bare(runner).frozen_parts.items():
+        for part, own in runner.bare_model.frozen_parts.items():
             check_same(own, wanted.get(part, own), part, 'the checkpoint')
 
     def _write(
@@ -148,11 +147,6 @@ class CaptionerExportHook(hub.ExportHook):
         cfg = runner.cfg.model.to_dict()
         save(model, folder, cfg, weights, with_eyes=not self._has_eyes)
         self._has_eyes = True
-
-
-def _bare(runner: Runner) -> Captioner:
-    model = runner.model
-    return model.module if is_model_wrapper(model) else model
 
 
 def write_projector(weights: dict[str, Tensor], folder: Path) -> None:

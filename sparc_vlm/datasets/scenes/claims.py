@@ -156,6 +156,19 @@ class Backdrop:
 Claim = Mention | Relation | Place | Total | Backdrop
 
 
+def forwards(first: int, second: int, name: str) -> tuple[int, int, str]:
+    """The same relation as 'left of', 'above', 'in front of' or 'inside'.
+
+    Args:
+        first: Index of the one that stands right of, below, ... the other.
+        second: Index of the other.
+        name: One of `RELATIONS`.
+    """
+    if name in ('right of', 'below', 'behind', 'around'):
+        return second, first, OPPOSITES[name]
+    return first, second, name
+
+
 def related(scene: Scene, first: int, second: int, name: str) -> bool:
     """Whether an object stands in a relation to another, beyond doubt.
 
@@ -165,8 +178,7 @@ def related(scene: Scene, first: int, second: int, name: str) -> bool:
         second: Index of the other.
         name: One of `RELATIONS`.
     """
-    if name in ('right of', 'below', 'behind', 'around'):
-        first, second, name = second, first, OPPOSITES[name]
+    first, second, name = forwards(first, second, name)
     if name == 'in front of':
         return (first, second) in scene.overlaps
     if name == 'inside':

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from sparc_vlm.datasets.scenes.claims import (
-    OPPOSITES,
     Backdrop,
     Claim,
     Mention,
     Place,
     Relation,
     Total,
+    forwards,
     related,
     stands,
 )
@@ -172,8 +172,7 @@ def unrelated(scene: Scene, first: int, second: int, name: str) -> bool:
         second: Index of the other; a thing is not judged by itself.
         name: One of `RELATIONS`.
     """
-    if name in ('right of', 'below', 'behind', 'around'):
-        first, second, name = second, first, OPPOSITES[name]
+    first, second, name = forwards(first, second, name)
     if first == second:
         return False
     pair = first, second
