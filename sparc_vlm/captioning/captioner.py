@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from sparc_vlm.captioning.chat import IGNORED, IMAGE, ChatBatch
 from sparc_vlm.captioning.fingerprints import sampled_fingerprint
-from sparc_vlm.captioning.generation import Sampling, write_answers
+from sparc_vlm.captioning.generation import Prompts, Sampling, write_answers
 from sparc_vlm.captioning.language import check_trains
 from sparc_vlm.errors import RunError, UsageError
 from sparc_vlm.models.gather import global_sum, mean_over_processes
@@ -153,8 +153,8 @@ class Captioner(BaseModel):
     ) -> list[list[str]]:
         """Answers to prompts about pictures.
 
-        Pictures are looked at once, however many samples are drawn, and keys
-        and values are kept from word to word.
+        Computed once are pictures, prompts of which several samples are
+        drawn, and what all prompts begin with, the picture too if it is one.
 
         Args:
             images: (P, 3, H, W) uint8, or floating point and normalised.
@@ -183,9 +183,10 @@ class Captioner(BaseModel):
         with evaluating(self):
             tokens = self._look(images, shown)
             embeds = self._embed(tokens, chat.ids)
-            return write_answers(
-                self.language, embeds, chat.mask, max_new_tokens, sampling
-            )
+            shared = chat.shared(len(images) == 1)
+            prompts = Prompts(embeds, chat.mask, shared)
+            how = max_new_tokens, sampling
+            return write_answers(self.language, prompts, *how)
 
     @torch.no_grad()
     def log_likelihood(
@@ -204,7 +205,8 @@ class Captioner(BaseModel):
         chat = ChatBatch(*(part.to(self.device) for part in chat))
         with evaluating(self):
             embeds = self._embed(self._look(images, shown), chat.ids)
-            hidden = self.language.hidden(embeds, chat.mask, chat.shared())
+            shared = chat.shared(len(images) == 1)
+            hidden = self.language.hidden(embeds, chat.mask, shared)
         logits, targets = self._answers(hidden, chat.labels)
         losses = F.cross_entropy(logits, targets, reduction='none')
         rows, _ = (chat.labels[:, 1:] != IGNORED).nonzero(as_tuple=True)

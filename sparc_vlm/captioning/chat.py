@@ -46,15 +46,24 @@ class ChatBatch(NamedTuple):
     labels: Tensor
     mask: Tensor
 
-    def shared(self) -> int:
-        """Tokens at the start that all have in common, before any picture.
+    def shared(self, one_picture: bool = False) -> int:
+        """Tokens at the start that all have in common, padding left out.
 
-        A system's prompt, as a rule. 0 where it is too short to be worth
-        computing apart, or there is one conversation.
+        A system's prompt, as a rule, or all that comes before the question.
+        0 where it is too short to be worth computing apart, or there is one
+        conversation. Of each, a token at least comes after it.
+
+        Args:
+            one_picture: Whether all are about the same picture; otherwise
+                the start ends before it.
         """
-        alike = (self.ids == self.ids[:1]) & (self.ids != IMAGE) & self.mask
-        length = int(alike.all(0).long().cumprod(0).sum())
         rows, tokens = self.ids.shape
+        first = (self.mask.cumsum(1) == 0).sum(1, keepdim=True)
+        places = (torch.arange(tokens, device=first.device) + first) % tokens
+        ids, real = self.ids.gather(1, places), self.mask.gather(1, places)
+        alike = (ids == ids[:1]) & real & (one_picture | (ids != IMAGE))
+        length = int(alike.all(0).long().cumprod(0).sum())
+        length = min(length, int(self.mask.sum(1).min()) - 1)
         return length if rows > 1 and length >= WORTHWHILE * tokens else 0
 
 

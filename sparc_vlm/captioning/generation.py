@@ -6,7 +6,7 @@ it is the same in whatever batch it is drawn.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from transformers import LogitsProcessor
 from sparc_vlm.errors import UsageError
 
 if TYPE_CHECKING:
+    from transformers import DynamicCache
+
     from sparc_vlm.captioning.language import Language
 
 
@@ -106,10 +108,35 @@ class GumbelNoise(LogitsProcessor):
         return scores / self.temperature - drawn.log().to(scores)
 
 
+class Prompts(NamedTuple):
+    """What answers are written to.
+
+    Attributes:
+        embeds: (B, N, D) embedded prompts.
+        mask: (B, N) bool, False on padding, which stands on the left.
+        shared: So many tokens after the padding are the same in all rows,
+            which are longer.
+    """
+
+    embeds: Tensor
+    mask: Tensor
+    shared: int = 0
+
+    def start_first(self) -> Prompts:
+        """The same, with padding behind the start instead of before it."""
+        embeds, mask, shared = self
+        padding = (~mask).sum(1, keepdim=True)
+        column = torch.arange(mask.shape[1], device=mask.device)
+        is_padding = column < shared + padding
+        behind = torch.where(is_padding, column - shared, column)
+        places = torch.where(column < shared, column + padding, behind)
+        wide = places[..., None].expand_as(embeds)
+        return Prompts(embeds.gather(1, wide), mask.gather(1, places), shared)
+
+
 def write_answers(
     language: Language,
-    embeds: Tensor,
-    mask: Tensor,
+    prompts: Prompts,
     max_new_tokens: int,
     sampling: Sampling,
 ) -> list[list[str]]:
@@ -117,8 +144,7 @@ def write_answers(
 
     Args:
         language: The language model, in eval mode.
-        embeds: (B, N, D) embedded prompts.
-        mask: (B, N) bool, False on padding, which stands on the left.
+        prompts: B of them.
         max_new_tokens: Tokens of an answer at most.
         sampling: How many are drawn of each.
 
@@ -132,19 +158,21 @@ def write_answers(
         raise UsageError(
             f'max_new_tokens must be at least 1, got {max_new_tokens}'
         )
-    if not mask[:, -1].all():
+    if not prompts.mask[:, -1].all():
         raise UsageError(
             'prompts are padded on the left, so that answers follow them: '
             'make the batch with the `prompts` of a ChatFormat'
         )
     drawn = sampling.num_drawn
-    draws = [sampling.noise(len(embeds))] if sampling.temperature else []
+    draws = [sampling.noise(len(prompts.mask))] if sampling.temperature else []
+    prompts, known = _computed(language, prompts, drawn)
     ids = language.causal.generate(
-        inputs_embeds=embeds.repeat_interleave(drawn, 0),
-        attention_mask=mask.long().repeat_interleave(drawn, 0),
+        inputs_embeds=prompts.embeds.repeat_interleave(drawn, 0),
+        attention_mask=prompts.mask.long().repeat_interleave(drawn, 0),
         max_new_tokens=max_new_tokens,
         do_sample=False,
         logits_processor=draws,
+        **known,
     )
     texts = language.tokenizer.batch_decode(ids, skip_special_tokens=True)
     texts = [text.strip() for text in texts]
@@ -152,3 +180,29 @@ def write_answers(
         texts[start : start + drawn] * (sampling.num_samples // drawn)
         for start in range(0, len(texts), drawn)
     ]
+
+
+def _computed(
+    language: Language, prompts: Prompts, drawn: int
+) -> tuple[Prompts, dict[str, DynamicCache]]:
+    """What rows have in common, computed before they part.
+
+    Args:
+        language: The language model.
+        prompts: B of them.
+        drawn: Answers of each: all of a prompt but its last token, from
+            which the first word is drawn, is common to them.
+
+    Returns:
+        The prompts, with a common start first, and what `generate` takes
+        besides.
+    """
+    if not language.can_share or (drawn == 1 and not prompts.shared):
+        return prompts, {}
+    if drawn > 1:
+        rows, length, copies = len(prompts.mask), -1, drawn
+    else:
+        prompts = prompts.start_first()
+        rows, length, copies = 1, prompts.shared, len(prompts.mask)
+    start = prompts.embeds[:rows, :length], prompts.mask[:rows, :length]
+    return prompts, language.after(*start, copies)

@@ -150,11 +150,38 @@ class Language(nn.Module):
             return self._run_shared(embeds, mask, shared)
         return self._run(embeds, mask)
 
+    def after(
+        self, embeds: Tensor, mask: Tensor, copies: int
+    ) -> dict[str, DynamicCache]:
+        """What `generate` takes besides for texts whose start is computed.
+
+        Args:
+            embeds: (B, N, embed_dims) embedded starts.
+            mask: (B, N) bool, False on padding.
+            copies: Texts that begin with each of them, which follow one
+                another.
+        """
+        _, cache = self._keep(embeds, mask, copies)
+        return {self._cache_name: cache}
+
+    def _keep(
+        self, embeds: Tensor, mask: Tensor, copies: int
+    ) -> tuple[Tensor, DynamicCache]:
+        cache = DynamicCache()
+        found = self._run(embeds, mask, cache)
+        cache.batch_repeat_interleave(copies)
+        return found, cache
+
+    @property
+    def _cache_name(self) -> str:
+        # Releases of transformers differ in it.
+        taken = inspect.signature(self.causal.base_model.forward).parameters
+        return 'cache' if 'cache' in taken else 'past_key_values'
+
     def _run_shared(self, embeds: Tensor, mask: Tensor, shared: int) -> Tensor:
         """As `hidden`, the start once and the rest of each row after it."""
-        cache = DynamicCache()
-        start = self._run(embeds[:1, :shared], mask[:1, :shared], cache)
-        cache.batch_repeat_interleave(len(embeds))
+        first = embeds[:1, :shared], mask[:1, :shared]
+        start, cache = self._keep(*first, len(embeds))
         rest = self._run(embeds[:, shared:], mask, cache)
         return torch.cat([start.expand(len(embeds), -1, -1), rest], 1)
 
@@ -172,8 +199,7 @@ class Language(nn.Module):
         taken = inspect.signature(decoder.forward).parameters
         more = {}
         if cache is not None:
-            # Releases of transformers differ in its name.
-            more['cache' if 'cache' in taken else 'past_key_values'] = cache
+            more[self._cache_name] = cache
         if 'position_ids' in taken:
             positions = (mask.cumsum(1) - 1).clamp(min=0)
             more['position_ids'] = positions[:, -embeds.shape[1] :]

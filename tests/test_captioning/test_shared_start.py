@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 from transformers import (
@@ -13,11 +15,13 @@ from transformers import (
 
 from sparc_vlm.captioning import IMAGE, ChatBatch, Language
 from sparc_vlm.captioning.chat import ChatFormat, Conversation
+from sparc_vlm.captioning.generation import Prompts
 from tests.test_captioning.tiny_captioner import (
     LORA,
     build,
     captioner_cfg,
     pictures,
+    prompts,
 )
 from tests.test_captioning.tiny_language import save_language, tiny_tokenizer
 
@@ -79,15 +83,23 @@ def test_nothing_changes(path, lora):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
-def computed(model, images, chat):
-    """Rows and tokens of each pass through the blocks, for a loss."""
+@contextmanager
+def computed(model):
+    """Rows and tokens of each pass through the blocks."""
     seen = []
-    block = model.language.causal.base_model.layers[0]
-    handle = block.register_forward_pre_hook(
+    blocks = model.language.causal.base_model
+    block = getattr(blocks, 'h', None) or blocks.layers
+    handle = block[0].register_forward_pre_hook(
         lambda _, given: seen.append(tuple(given[0].shape[:2]))
     )
-    model(images, chat, mode='loss')['loss'].backward()
+    yield seen
     handle.remove()
+
+
+def learn(model, images, chat):
+    """The passes of a loss."""
+    with computed(model) as seen:
+        model(images, chat, mode='loss')['loss'].backward()
     return seen
 
 
@@ -110,7 +122,7 @@ def test_a_system_prompt_is_computed_once(llama):
         'You look at pictures.<|im_end|>\n<|im_start|>user\n'
     )
     assert chat.ids[1, shared] == IMAGE
-    seen = computed(model, pictures(2), chat)
+    seen = learn(model, pictures(2), chat)
     assert seen == [(1, shared), (rows, tokens - shared)]
     logits = model(pictures(2), chat)
     for row, image in enumerate(pictures(2)):
@@ -119,7 +131,7 @@ def test_a_system_prompt_is_computed_once(llama):
         expected = model(image[None], alone)[0, real]
         torch.testing.assert_close(logits[row, real], expected)
     single = conversations(model, 'a ring')
-    assert computed(model, pictures(1), single) == [single.ids.shape]
+    assert learn(model, pictures(1), single) == [single.ids.shape]
 
 
 @pytest.mark.parametrize('path', ['mamba'], indirect=True)
@@ -138,7 +150,7 @@ def test_blocks_that_are_computed_twice_share_nothing(llama):
     chat = conversations(model, 'a ring', 'two blue stars')
     assert chat.shared()
     whole = tuple(chat.ids.shape)
-    assert set(computed(model, pictures(2), chat)) == {whole}
+    assert set(learn(model, pictures(2), chat)) == {whole}
 
 
 def batch(rows, mask=None):
@@ -166,3 +178,71 @@ def test_how_much_is_in_common(rows, expected):
 def test_padding_is_no_start():
     mask = torch.tensor([[True, True, True], [False, True, True]])
     assert batch([[0, 5, 6], [0, 5, 7]], mask).shared() == 0
+
+
+def test_padding_on_the_left_is_left_out():
+    ids = [[0, 0, 5, 6, 7], [0, 5, 6, IMAGE, 8], [5, 6, IMAGE, 8, 9]]
+    mask = [[False] * 2 + [True] * 3, [False] + [True] * 4, [True] * 5]
+    chat = batch(ids, torch.tensor(mask))
+    assert chat.shared() == 2
+    last = ChatBatch(*(part[1:] for part in chat))
+    assert last.shared() == 2
+    # Of the shorter one, which is a start of the longer, a token is left.
+    assert last.shared(one_picture=True) == 3
+
+
+def test_padding_goes_behind_the_start():
+    mask = torch.tensor([[False, False, True, True, True], [True] * 5])
+    embeds = torch.arange(10.0).view(2, 5, 1)
+    moved = Prompts(embeds, mask, 2).start_first()
+    assert moved.embeds[0, :, 0].tolist() == [2, 3, 0, 1, 4]
+    assert moved.mask[0].tolist() == [True, True, False, False, True]
+    assert moved.embeds[1].equal(embeds[1])
+    assert moved.mask[1].all()
+
+
+ASKED = 'what is it?', 'what?', 'what colour has the ring?'
+
+
+@pytest.mark.parametrize('path', ['llama', 'gpt2'], indirect=True)
+def test_questions_about_a_picture_begin_once(path):
+    model = build(captioner_cfg(path))
+    chat = prompts(model, *ASKED)
+    rows, tokens = chat.ids.shape
+    start = model.image_tokens + len('what')
+    with computed(model) as seen:
+        found = model.generate(pictures(1), chat, 6, shown=[0] * rows)
+    assert seen[:2] == [(1, start), (rows, tokens - start)]
+    assert set(seen[2:]) == {(rows, 1)}
+    alone = [
+        model.generate(pictures(1), prompts(model, text), 6)[0]
+        for text in ASKED
+    ]
+    assert found == alone
+    model.language.can_share = False
+    with computed(model) as seen:
+        whole = model.generate(pictures(1), chat, 6, shown=[0] * rows)
+    assert seen[0] == (rows, tokens)
+    assert whole == found
+    # Two pictures have no start in common here.
+    model.language.can_share = True
+    with computed(model) as seen:
+        model.generate(pictures(2), chat, 6, shown=[0, 1, 1])
+    assert seen[0] == (rows, tokens)
+
+
+@pytest.mark.parametrize('path', ['llama', 'gpt2'], indirect=True)
+def test_samples_go_on_from_one_prompt(path):
+    model = build(captioner_cfg(path))
+    chat = prompts(model, *ASKED)
+    rows, tokens = chat.ids.shape
+    draw = dict(num_samples=4, temperature=1.5, seed=3)
+    with computed(model) as seen:
+        found = model.generate(pictures(rows), chat, 6, **draw)
+    assert seen[:2] == [(rows, tokens - 1), (4 * rows, 1)]
+    model.language.can_share = False
+    with computed(model) as seen:
+        whole = model.generate(pictures(rows), chat, 6, **draw)
+    assert seen[0] == (4 * rows, tokens)
+    assert whole == found
+    assert len({text for samples in found for text in samples}) > rows
