@@ -11,7 +11,8 @@ seeds = 2
 options = {'custom_hooks': [], 'train_dataloader.batch_size': 4}
 baseline = 'CLIP'
 tasks = [
-    f'captioning:karpathy:{_flickr8k},split=val,name=captioning_flickr8k',
+    f'captioning:karpathy:{_flickr8k},split=val,max_images=300,'
+    'name=captioning_flickr8k',
     f'captioning:coco:{_coco}',
     f'pope:coco:{_coco},max_images=100',
 ]
