@@ -1,13 +1,13 @@
 """What choosing among sampled captions does, on drawn scenes.
 
-SPARC+'s captioner of scenes_stage2.py, seed 0, as it is and with the best of
+SPARC's captioner of scenes_stage2.py, seed 0, as it is and with the best of
 its likeliest caption and five samples, by likelihood and by grounding score.
 STAGE2 names that study's work folder, if it is not work_dirs/scenes_stage2;
-EYES another of its arms by its folder, such as sparc.
+EYES another of its arms by its folder, such as sparc_plus.
 """
 
 _base_ = '_base_/scenes_tasks.py'
-_second, _eyes = '{{$STAGE2:work_dirs/scenes_stage2}}', '{{$EYES:sparc_plus}}'
+_second, _eyes = '{{$STAGE2:work_dirs/scenes_stage2}}', '{{$EYES:sparc}}'
 title = 'Captions of drawn scenes, chosen among samples'
 note = (
     'One captioner of two stages: its likeliest caption as it is, and the '
