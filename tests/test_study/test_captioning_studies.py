@@ -105,7 +105,7 @@ def test_random_eyes_are_built_as_pretrained_ones(places, tmp_path):
 def test_choices_are_measured_on_finished_captioners(places, tmp_path):
     _, values = places
     study = read_whole(FOLDER / 'scenes_choice.py', tmp_path / 'work')
-    model = f'{values["STAGE2"]}/sparc_plus/seed0/model'
+    model = f'{values["STAGE2"]}/sparc/seed0/model'
     assert {arm.checkpoint for arm in study.arms} == {model}
     tasks = tasks_by_arm(study)
     assert list(tasks) == ['as it is', 'by likelihood', 'by grounding']
