@@ -87,6 +87,7 @@ MEASURES = {
         'false_captions': 'false captions',
         'false_objects': 'false objects',
         'false_attributes': 'false attributes',
+        'false_background': 'false background',
         'false_relations': 'false relations',
         'missed_objects': 'missed objects',
         'missed_attributes': 'missed attributes',
@@ -103,8 +104,9 @@ show these, in this order; of a task that is not here, all metrics."""
 FEWER = {
     'Captioning': (
         *('chair_i', 'chair_s', 'false_captions', 'false_objects'),
-        *('false_attributes', 'false_relations', 'missed_objects'),
-        *('missed_attributes', 'missed_relations', 'silent_captions'),
+        *('false_attributes', 'false_background', 'false_relations'),
+        *('missed_objects', 'missed_attributes', 'missed_relations'),
+        *('silent_captions',),
     )
 }
 """Metrics by the type of the task of which the lowest is the best."""
