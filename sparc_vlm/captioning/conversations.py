@@ -7,9 +7,15 @@ from typing import Any
 import numpy as np
 
 from sparc_vlm.captioning.chat import Conversation
+from sparc_vlm.captioning.presence import Presence, has_boxes
 from sparc_vlm.errors import UsageError
 
 DESCRIBE = 'Describe the picture.'
+
+
+def has_questions(source: Any) -> bool:
+    """Whether a source has questions, or boxes to make some of."""
+    return hasattr(source, 'questions') or has_boxes(source)
 
 
 class Talk:
@@ -17,8 +23,9 @@ class Talk:
 
     A source with `exchanges(index)`, questions and answers as a dialogue has
     them, gives these as they stand. Any other gives one of its captions as
-    the answer to a prompt; or, where it has `questions(index)`, some of
-    these, each in a turn of its own.
+    the answer to a prompt; or, where it has `questions(index)`, or boxes to
+    make them of (see `Presence`), some of these, each in a turn of its own,
+    and a caption where a picture has none.
 
     Args:
         source: A `PairSource`.
@@ -45,12 +52,16 @@ class Talk:
                 'least 1, and there must be a prompt, got '
                 f'{questions}, {max_questions}, {prompts}'
             )
-        if questions and not hasattr(source, 'questions'):
+        if questions and not has_questions(source):
             raise UsageError(
-                f'{type(source).__name__} has no questions to learn: set '
-                'questions=0'
+                f'{type(source).__name__} has no questions to learn, and no '
+                'boxes to make them of: set questions=0, or for COCO '
+                'instances="..."'
             )
         self.source = source
+        self._asker = source
+        if questions and not hasattr(source, 'questions'):
+            self._asker = Presence(source)
         self.prompts = tuple(prompts)
         self.questions = questions
         self.max_questions = max_questions
@@ -66,10 +77,10 @@ class Talk:
         """
         if hasattr(self.source, 'exchanges'):
             exchanges = self.source.exchanges(index)
-        elif self.questions and rng.random() < self.questions:
-            exchanges = self._questions(index, rng)
         else:
-            exchanges = self._caption(index, rng)
+            asks = self.questions and rng.random() < self.questions
+            exchanges = self._questions(index, rng) if asks else []
+            exchanges = exchanges or self._caption(index, rng)
         turns = [
             turn
             for asked, answer in exchanges
@@ -80,7 +91,7 @@ class Talk:
     def _questions(
         self, index: int, rng: np.random.Generator
     ) -> list[tuple[str, str]]:
-        found = self.source.questions(index)
+        found = self._asker.questions(index)
         chosen = rng.permutation(len(found))[: self.max_questions].tolist()
         return [(found[i]['question'], found[i]['answer']) for i in chosen]
 

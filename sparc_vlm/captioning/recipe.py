@@ -7,13 +7,13 @@ tokens is the model's matter, and a config says it there alone.
 from __future__ import annotations
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
 
 from sparc_vlm.captioning.language import check_trains
 from sparc_vlm.captioning.sources import UNKNOWN_LENGTH, longest_text
 from sparc_vlm.errors import UsageError
-from sparc_vlm.registry import MODELS
+from sparc_vlm.registry import DATASETS, MODELS
 
 
 def use_captioner(cfg: Config) -> list[str]:
@@ -50,7 +50,9 @@ def use_captioner(cfg: Config) -> list[str]:
     }
     limit = longest_text(**language)
     loaders = cfg.train_dataloader
-    for loader in loaders if isinstance(loaders, list) else [loaders]:
+    loaders = loaders if isinstance(loaders, list) else [loaders]
+    lines = _share_questions([loader.dataset for loader in loaders])
+    for loader in loaders:
         dataset = loader.dataset
         dataset.update(image_size=eyes.image_size, resize=eyes.resize)
         chat = dataset.get('chat') or {}
@@ -68,5 +70,31 @@ def use_captioner(cfg: Config) -> list[str]:
     size = eyes.image_size
     return [
         f'captioner: {size} x {size} pixels, {eyes.grid[0]} x {eyes.grid[1]} '
-        f'patches, {tokens} tokens of {language["path"]}'
+        f'patches, {tokens} tokens of {language["path"]}',
+        *lines,
     ]
+
+
+def _share_questions(datasets: list[ConfigDict]) -> list[str]:
+    """Leaves questions to those of several data sets that have any.
+
+    Where none has, all keep theirs, for the data set itself to refuse.
+    """
+    asking = [one for one in datasets if one.get('questions')]
+    silent = [one for one in asking if not _can_ask(one.source)]
+    if len(silent) == len(asking):
+        return []
+    for one in silent:
+        one.questions = 0.0
+    return [
+        f'no questions in {one.source.type} of {one.source.get("annotations")}'
+        ': its captions alone are learned'
+        for one in silent
+    ]
+
+
+def _can_ask(source: ConfigDict) -> bool:
+    """As `has_questions`, of a source that is not read yet."""
+    kind = DATASETS.get(source.type)
+    boxes = hasattr(kind, 'boxes') and source.get('instances')
+    return hasattr(kind, 'questions') or bool(boxes)

@@ -94,7 +94,10 @@ def test_dialogues_stand_as_they_are(tmp_path):
 @pytest.mark.parametrize(
     ('options', 'said'),
     [
-        (dict(questions=0.5), 'ListSource has no questions'),
+        (
+            dict(questions=0.5),
+            'ListSource has no questions to learn, and no b',
+        ),
         (dict(questions=2), 'a share between 0 and 1'),
         (dict(max_questions=0), 'at least 1'),
         (dict(prompts=()), 'there must be a prompt'),

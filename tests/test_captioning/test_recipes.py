@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import uuid
@@ -15,8 +16,10 @@ from sparc_vlm.captioning.recipe import use_captioner
 from sparc_vlm.datasets import Scenes, write_shards
 from sparc_vlm.engine import load_config, read_checkpoint
 from sparc_vlm.errors import UsageError
+from sparc_vlm.recipe import use_data
 from sparc_vlm.registry import DATASETS
 from tests.test_configs import comment
+from tests.test_datasets.made import write_coco, write_karpathy
 from tests.test_detection.recipes import arguments
 from tools import train
 
@@ -189,6 +192,34 @@ def test_data_are_told_what_the_model_takes(tiny_language, tiny_pretrained):
         assert dataset.chat.image_tokens == 4
         assert dataset.chat.max_length == 160
         assert dataset.chat.tokenizer.name_or_path == tiny_language
+
+
+def test_of_several_data_those_with_boxes_ask(
+    tiny_language, tiny_pretrained, tmp_path
+):
+    (tmp_path / 'flickr').mkdir()
+    write_karpathy(tmp_path / 'flickr')
+    flags = [f'karpathy:{tmp_path / "flickr"}']
+    flags += [f'coco:{write_coco(tmp_path / "coco")}']
+    cfg = load_config(
+        CONFIGS / 'smollm2_vitmini_scenes_stage2.py',
+        {
+            'model.eyes.checkpoint': tiny_pretrained,
+            'model.language.path': tiny_language,
+        },
+    )
+    alone = copy.deepcopy(cfg)
+    use_data(cfg, flags)
+    _, line = use_captioner(cfg)
+    assert line.startswith('no questions in KarpathyCaptions of ')
+    assert line.endswith('dataset_made.json: its captions alone are learned')
+    datasets = [DATASETS.build(one.dataset) for one in cfg.train_dataloader]
+    assert [one.talk.questions for one in datasets] == [0, 0.5]
+    # One that is alone is not taught something else without a word.
+    use_data(alone, flags[:1])
+    use_captioner(alone)
+    with pytest.raises(UsageError, match='no questions to learn'):
+        DATASETS.build(alone.train_dataloader.dataset)
 
 
 def test_conversations_fit_into_the_language_model(

@@ -3,7 +3,7 @@
 import pytest
 
 from sparc_vlm.engine import load_config
-from sparc_vlm.evaluation import Captioning
+from sparc_vlm.evaluation import POPE, Captioning
 from sparc_vlm.registry import DATASETS
 from sparc_vlm.study import build_tasks, read_study, tasks_by_arm
 from tests.test_datasets.made import write_coco, write_karpathy
@@ -72,19 +72,21 @@ def test_can_be_begun(places, stage, tmp_path):
         seen = told.get('model.eyes.vision.init_cfg.checkpoint')
         assert seen == (f'{first}/eyes' if at_random and stage == 2 else None)
     tasks = build_tasks(study.tasks)
-    *_, pope = tasks
-    # Questions about classes that are all as common, and of few pictures,
-    # where answers have been learned.
-    if name == 'scenes' and stage == 1:
-        assert [task.name for task in tasks] == ['captioning']
-        questions = [
-            arm.recipe.train_dataloader.dataset.questions for arm in study.arms
-        ]
-        assert questions == [0] * len(study.arms)
+    # Asked is who learned answers, and about few pictures.
+    loaders = [arm.recipe.train_dataloader for arm in study.arms]
+    share = {loader.dataset.get('questions', 0) for loader in loaders}
+    popes = [task for task in tasks if isinstance(task, POPE)]
+    if stage == 1:
+        assert (share, popes) == ({0}, [])
     elif name == 'scenes':
+        (pope,) = popes
+        assert share == {0.5}
+        # Classes are all as common.
         assert pope.kinds == ('random', 'similar')
         assert len(pope.indices) == 100
     else:
+        assert share == {0.5}
+        assert len(popes) == 1
         assert study.tasks[-1]['max_images'] == 100
     # What was written of the pictures that are shown is known.
     shown = DATASETS.build(dict(study.pictures['dataset']))
