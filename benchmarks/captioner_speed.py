@@ -8,7 +8,9 @@ eyes with random weights, in bf16 autocast; its own weights in float32 or in
 bfloat16. A machine that only imitates bfloat16 computes all in float32. What
 all conversations begin with is computed once for all of them, and beside that
 in each. Writing is greedy, pictures looked at before, keys and values kept: a
-picture alone, and a batch. The sides take turns in one run, since machines are
+picture alone, and a batch. Prompts are computed once, too, for what several
+questions about a picture begin with and for captions drawn of one prompt, and
+beside that in each. The sides take turns in one run, since machines are
 noisy; memory is that of a process of its own.
 Needs the language model's wheel, or `--language FOLDER`.
 """
@@ -23,6 +25,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from itertools import islice, product
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -42,6 +45,10 @@ from benchmarks.tables import tables  # noqa: E402
 from sparc_vlm.captioning.captioner import Captioner  # noqa: E402
 from sparc_vlm.captioning.chat import ChatFormat  # noqa: E402
 from sparc_vlm.captioning.recipe import use_captioner  # noqa: E402
+from sparc_vlm.datasets.scenes.vocabulary import (  # noqa: E402
+    COLOURS,
+    SHAPES,
+)
 from sparc_vlm.engine import load_config  # noqa: E402
 from sparc_vlm.engine.heap import keep_heap  # noqa: E402
 from sparc_vlm.engine.precision import (  # noqa: E402
@@ -61,6 +68,8 @@ EYES = dict(
     vision=dict(type='SparcViT', arch='mini', patch_size=8, img_size=64),
 )
 """The eyes of the recipe, with random weights."""
+DRAWN = 5
+"""Captions of a picture, as `Rerank` draws them."""
 
 
 def recipe(stage: int, dtype: str, args: argparse.Namespace) -> Config:
@@ -111,11 +120,11 @@ def updates(
     return update, int(data['chat'].mask.sum())
 
 
-def in_each(captioner: Captioner, update: Callable[[], None]) -> None:
-    """An update that computes a common start in each conversation."""
+def in_each(captioner: Captioner, step: Callable[[], Any]) -> None:
+    """A step that computes a common start in each conversation."""
     language = captioner.language
     once, language.can_share = language.can_share, False
-    update()
+    step()
     language.can_share = once
 
 
@@ -145,6 +154,41 @@ def writing(
     return write
 
 
+def prompting(
+    captioner: Captioner, args: argparse.Namespace
+) -> dict[str, Callable[[], Any]]:
+    """What answers questions about one picture, and what draws captions.
+
+    Args:
+        captioner: Answers.
+        args: Of the command line: so many questions as pictures of a batch.
+    """
+    language = captioner.language
+    chat = ChatFormat(
+        language.tokenizer, captioner.image_tokens, language.max_length
+    )
+    classes = islice(product(SHAPES, COLOURS), args.batch)
+    texts = [
+        f'Is there a {hue} {shape} in the image?' for shape, hue in classes
+    ]
+    questions = chat.prompts([[('user', text)] for text in texts])
+    shown = [0] * len(texts)
+    pictures = torch.zeros(4, 3, 64, 64, dtype=torch.uint8)
+    prompts = chat.prompts([[('user', captioner.prompt)]] * len(pictures))
+    draw = dict(num_samples=DRAWN, temperature=1.0, seed=args.seed)
+
+    def answer() -> Any:
+        return captioner.generate(pictures[:1], questions, 3, shown=shown)
+
+    def sample() -> Any:
+        return captioner.generate(pictures, prompts, 10, **draw)
+
+    return {
+        f'{len(texts)} questions about a picture': answer,
+        f'{DRAWN} captions of each of {len(pictures)} pictures': sample,
+    }
+
+
 def peak_of_update(stage: int, dtype: str, args: argparse.Namespace) -> int:
     """Most bytes that a process held which made two updates."""
     quiet(args)
@@ -162,7 +206,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         args: Of the command line.
     """
     sides: list[tuple[list[float], Callable[[], Any]]] = []
-    report: dict[str, Any] = dict(updates=[], writing=[])
+    report: dict[str, Any] = dict(updates=[], writing=[], prompting=[])
     dtypes = DTYPES if computes_bfloat16() else DTYPES[:1]
     for dtype in dtypes:
         for name, stage in STAGES.items():
@@ -181,6 +225,13 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             what = dict(pictures=pictures, weights=dtype, seconds=[])
             report['writing'].append(what)
             sides.append((what['seconds'], step))
+        for name, step in prompting(captioner, args).items():
+            what = dict(prompts=name, weights=dtype)
+            what |= dict(seconds=[], seconds_in_each=[])
+            report['prompting'].append(what)
+            sides.append((what['seconds'], step))
+            each = partial(in_each, captioner, step)
+            sides.append((what['seconds_in_each'], each))
     for turn in range(args.repeats + 1):
         for taken, step in sides:
             seconds = timed(step)

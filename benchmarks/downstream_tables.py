@@ -31,15 +31,13 @@ def update_table(report: Report) -> str:
     """Time and memory of an update, from `captioner_speed`.
 
     Args:
-        report: What it wrote; reports from before a common start was computed
-            once have a column less.
+        report: What it wrote.
     """
     rows = []
     for one in report['updates']:
         middle = statistics.median(one['seconds'])
-        each = one.get('seconds_in_each', [])
-        rounds = zip(each, one['seconds'], strict=False)
-        longer = [other / own for other, own in rounds]
+        rounds = zip(one['seconds_in_each'], one['seconds'], strict=True)
+        longer = [each / once for each, once in rounds]
         rows.append(
             (
                 one['trains'],
@@ -47,14 +45,12 @@ def update_table(report: Report) -> str:
                 spread(one['seconds'], 2),
                 f'{one["tokens"] / middle:.0f}',
                 f'{one["peak_bytes"] / 2**30:.2f}',
-                *([spread(longer, 2)] if longer else []),
+                spread(longer, 2),
             )
         )
-    head = ['what trains', 'frozen weights', 'seconds', 'tokens/s']
-    head.append('GiB of the process')
-    if len(rows[0]) > len(head):
-        head.append('times as long, its start in each conversation')
-    return markdown(head, rows)
+    head = 'what trains', 'frozen weights', 'seconds', 'tokens/s'
+    more = 'GiB of the process', 'times as long, the start in each'
+    return markdown((*head, *more), rows)
 
 
 def writing_table(report: Report) -> str:
@@ -74,3 +70,19 @@ def writing_table(report: Report) -> str:
     ]
     head = 'pictures at a time', 'weights', 'tokens/s'
     return markdown((*head, 'seconds'), rows)
+
+
+def prompting_table(report: Report) -> str:
+    """What computing a prompt's start once gives, from `captioner_speed`.
+
+    Args:
+        report: What it wrote.
+    """
+    rows = []
+    for one in report['prompting']:
+        rounds = zip(one['seconds_in_each'], one['seconds'], strict=True)
+        longer = spread([each / once for each, once in rounds], 2)
+        seconds = spread(one['seconds'], 2)
+        rows.append((one['prompts'], one['weights'], seconds, longer))
+    head = 'what is written', 'weights', 'seconds'
+    return markdown((*head, 'times as long, the start in each'), rows)

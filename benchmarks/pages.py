@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.downstream_tables import (  # noqa: E402
     detector_table,
+    prompting_table,
     update_table,
     writing_table,
 )
@@ -56,6 +57,7 @@ PARTS: dict[str, tuple[str, Callable[..., str]]] = {
     'detectors': ('detector_inference', detector_table),
     'captioner-updates': ('captioner_speed', update_table),
     'captioner-writing': ('captioner_speed', writing_table),
+    'captioner-prompting': ('captioner_speed', prompting_table),
 }
 """By the name of the mark: a file of results, and what makes a table."""
 TOGETHER: dict[str, tuple[str, Callable[..., str]]] = {

@@ -16,6 +16,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.downstream_tables import (  # noqa: E402
     detector_table,
+    prompting_table,
     update_table,
     writing_table,
 )
@@ -256,6 +257,7 @@ def tables(report: Report) -> Iterator[str]:
     if 'writing' in report:
         yield update_table(report)
         yield writing_table(report)
+        yield prompting_table(report)
         return
     if 'inference' in report:
         yield detector_table(report)

@@ -34,10 +34,14 @@ def test_the_script_runs(tmp_path):
     assert sizes == [1, 2] * len(dtypes)
     for one in report['writing']:
         assert one['tokens_per_second'] > 0
+    names = [one['prompts'] for one in report['prompting']]
+    assert names[:2] == [
+        '2 questions about a picture',
+        '5 captions of each of 4 pictures',
+    ]
+    for one in report['prompting']:
+        assert len(one['seconds']) == len(one['seconds_in_each']) == 2
     shown = list(tables.tables(report))
     assert all(table in done.stdout for table in shown)
     assert '| projector and LoRA | float32 |' in shown[0]
-    assert 'in each conversation' in shown[0]
-    for one in report['updates']:
-        del one['seconds_in_each']
-    assert 'in each conversation' not in next(tables.tables(report))
+    assert '| 2 questions about a picture | float32 |' in shown[2]
