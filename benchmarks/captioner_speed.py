@@ -43,7 +43,7 @@ from benchmarks.matrix_rate import timed  # noqa: E402
 from benchmarks.process_memory import resident  # noqa: E402
 from benchmarks.tables import tables  # noqa: E402
 from sparc_vlm.captioning.captioner import Captioner  # noqa: E402
-from sparc_vlm.captioning.chat import ChatFormat  # noqa: E402
+from sparc_vlm.captioning.loaded import LoadedCaptioner  # noqa: E402
 from sparc_vlm.captioning.recipe import use_captioner  # noqa: E402
 from sparc_vlm.datasets.scenes.vocabulary import (  # noqa: E402
     COLOURS,
@@ -133,9 +133,9 @@ def writing(
 ) -> Callable[[], Any]:
     """What writes so many tokens about each of some pictures."""
     language = captioner.language
-    chat = ChatFormat(
-        language.tokenizer, captioner.image_tokens, language.max_length
-    ).prompts([[('user', captioner.prompt)]] * pictures)
+    chat = LoadedCaptioner(captioner).chat.prompts(
+        [[('user', captioner.prompt)]] * pictures
+    )
     images = torch.zeros(pictures, 3, 64, 64, dtype=torch.uint8)
     with torch.no_grad():
         embeds = captioner._embed(captioner.encode(images), chat.ids)
@@ -163,10 +163,7 @@ def prompting(
         captioner: Answers.
         args: Of the command line: so many questions as pictures of a batch.
     """
-    language = captioner.language
-    chat = ChatFormat(
-        language.tokenizer, captioner.image_tokens, language.max_length
-    )
+    chat = LoadedCaptioner(captioner).chat
     classes = islice(product(SHAPES, COLOURS), args.batch)
     texts = [
         f'Is there a {hue} {shape} in the image?' for shape, hue in classes

@@ -111,6 +111,10 @@ class Language(nn.Module):
         self.model, self.tokenizer = _load(
             find_language(place, gguf_file), getattr(torch, dtype)
         )
+        taken = inspect.signature(self.model.base_model.forward).parameters
+        self._takes_positions = 'position_ids' in taken
+        # Releases of transformers differ in its name.
+        self._cache_name = 'cache' if 'cache' in taken else 'past_key_values'
         self.fingerprint = sampled_fingerprint(self.model)
         self.embed_dims = self.model.get_input_embeddings().embedding_dim
         self.max_length = context_length(self.model.config)
@@ -172,12 +176,6 @@ class Language(nn.Module):
         cache.batch_repeat_interleave(copies)
         return found, cache
 
-    @property
-    def _cache_name(self) -> str:
-        # Releases of transformers differ in it.
-        taken = inspect.signature(self.causal.base_model.forward).parameters
-        return 'cache' if 'cache' in taken else 'past_key_values'
-
     def _run_shared(self, embeds: Tensor, mask: Tensor, shared: int) -> Tensor:
         """As `hidden`, the start once and the rest of each row after it."""
         first = embeds[:1, :shared], mask[:1, :shared]
@@ -195,15 +193,13 @@ class Language(nn.Module):
             mask: (B, M + N) of these and of the M kept ones.
             cache: Keeps their keys and values too; None keeps none.
         """
-        decoder = self.causal.base_model
-        taken = inspect.signature(decoder.forward).parameters
         more = {}
         if cache is not None:
             more[self._cache_name] = cache
-        if 'position_ids' in taken:
+        if self._takes_positions:
             positions = (mask.cumsum(1) - 1).clamp(min=0)
             more['position_ids'] = positions[:, -embeds.shape[1] :]
-        found = decoder(
+        found = self.causal.base_model(
             inputs_embeds=embeds,
             attention_mask=mask.long(),
             use_cache=cache is not None,

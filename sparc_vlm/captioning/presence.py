@@ -7,7 +7,6 @@ questions teach it to say yes or no, and as names come up among both, to look.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from functools import cached_property
 from random import Random
 from typing import Any
@@ -46,10 +45,8 @@ class Presence:
             For each its `kind`, 'presence', its `question` and its `answer`.
         """
         shown = self._shown(index)
-        unsure = vouched_for(self.source, index, self._words)
-        absent = [
-            name for name in self._counts if name not in {*shown, *unsure}
-        ]
+        there = {*shown, *vouched_for(self.source, index, self._words)}
+        absent = [name for name in self._counts if name not in there]
         rng = Random(f'{self.source.key(index)}-presence')
         asked = []
         for name in shown:
@@ -77,8 +74,6 @@ class Presence:
             for name in self._shown(index)
         )
 
-    def _shown(self, index: int) -> Sequence[str]:
-        """Classes with a box, each once."""
-        return list(
-            dict.fromkeys(row['name'] for row in self.source.boxes(index))
-        )
+    def _shown(self, index: int) -> dict[str, None]:
+        """Classes with a box, each once, in the order of the boxes."""
+        return dict.fromkeys(row['name'] for row in self.source.boxes(index))

@@ -106,7 +106,7 @@ FEWER = {
         *('chair_i', 'chair_s', 'false_captions', 'false_objects'),
         *('false_attributes', 'false_background', 'false_relations'),
         *('missed_objects', 'missed_attributes', 'missed_relations'),
-        *('silent_captions',),
+        'silent_captions',
     )
 }
 """Metrics by the type of the task of which the lowest is the best."""
